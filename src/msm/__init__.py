@@ -1,0 +1,74 @@
+"""Modbus Shared Memory: declare a block of memory, and read and write plain attributes.
+
+The memory is exchanged over Modbus in the background. What is named here is promised; nothing else is.
+"""
+
+import logging
+
+# What is declared
+from msm.memory.store import MemoryStore
+from msm.memory.variable import MemoryVariable
+
+# What runs, in a thread of its own
+from msm.sync import ModbusClient, ModbusServer
+
+# The same, for async applications
+from msm.client import AsyncModbusClient
+from msm.server import AsyncModbusServer
+
+# Under their earlier names
+from msm.sync import ModbusMasterTCP, ModbusSlaveTCP
+
+# What they tell
+from msm.exchange.device import Stats
+from msm.exchange.ledger import Ledger
+from msm.exchange.schedule import LinkState, backoff
+
+# What they raise
+from msm.errors import (
+    AcknowledgeError,
+    AddressError,
+    BindError,
+    ConnectError,
+    DeclarationError,
+    DeviceBusyError,
+    DeviceError,
+    DeviceFailureError,
+    GatewayPathError,
+    GatewayTargetError,
+    IllegalAddressError,
+    IllegalFunctionError,
+    IllegalValueError,
+    LinkError,
+    LinkTimeoutError,
+    MemoryParityError,
+    MsmError,
+    NegativeAcknowledgeError,
+    ProtocolError,
+    StaleError,
+    StateError,
+    UnknownVariableError,
+    ValueRangeError,
+    ValueTypeError,
+    WriteError,
+)
+
+__all__ = [
+    "MemoryStore", "MemoryVariable",
+    "ModbusClient", "ModbusServer",
+    "AsyncModbusClient", "AsyncModbusServer",
+    "ModbusMasterTCP", "ModbusSlaveTCP",
+    "Ledger", "LinkState", "Stats", "backoff",
+    "MsmError",
+    "DeclarationError", "AddressError", "ValueRangeError", "ValueTypeError", "UnknownVariableError",
+    "LinkError", "BindError", "ConnectError", "LinkTimeoutError", "ProtocolError",
+    "DeviceError", "IllegalFunctionError", "IllegalAddressError", "IllegalValueError", "DeviceFailureError",
+    "AcknowledgeError", "DeviceBusyError", "NegativeAcknowledgeError", "MemoryParityError",
+    "GatewayPathError", "GatewayTargetError",
+    "WriteError", "StaleError", "StateError",
+]  # fmt: skip
+
+# A library is silent until the application configures logging.
+logging.getLogger("msm").addHandler(logging.NullHandler())
+
+__version__ = "0.1.0"

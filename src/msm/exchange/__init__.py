@@ -1,0 +1,1 @@
+"""What to do: pure functions and small state machines. Time is an argument; nothing here waits."""

@@ -1,0 +1,126 @@
+"""What was assigned, for those who deliver it.
+
+Both books are written under the image's lock and read under the same lock: nobody sees a value without
+its note, and no poll undoes a value whose note is still on its way.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """Bits of `cells` cells from `address`: `mask` is an integer over them.
+
+    Of words the first one is the most significant, as it travels; of coils the first one is the lowest bit.
+    `name` says who was assigned: a variable, or raw cells like "holding[3]".
+    """
+
+    table: str
+    address: int
+    cells: int
+    mask: int
+    name: str
+
+
+class Region(NamedTuple):
+    """Bits of the image's buffer: `bits` is a big-endian integer over `size` bytes from `offset`."""
+
+    offset: int
+    size: int
+    bits: int
+
+
+class Journal:
+    """The spans assigned since the last drain, in the order of their last assignment, each with its number.
+
+    Its size is bounded by the number of different spans, not by the number of assignments.
+    """
+
+    __slots__ = ("_marks", "_ring", "_rung")
+
+    def __init__(self, ring: weakref.WeakMethod[Callable[[], None]]) -> None:
+        """:param ring: called when there is something to drain; the journal does not keep its owner alive."""
+        self._marks: dict[Span, int] = {}
+        self._ring = ring
+        self._rung = False
+
+    def mark(self, span: Span) -> None:
+        """Note one assignment."""
+        self._marks[span] = self._marks.pop(span, 0) + 1
+
+    def ring(self) -> None:
+        """Tell the owner, once until it drains: waking an event loop costs more than an assignment."""
+        if self._marks and not self._rung and (ring := self._ring()) is not None:
+            self._rung = True
+            ring()
+
+    @property
+    def held(self) -> bool:
+        """Is there still somebody who drains it?"""
+        return self._ring() is not None
+
+    def drain(self) -> dict[Span, int]:
+        """All that was noted since the last drain."""
+        self._rung = False
+        marks, self._marks = self._marks, {}
+        return marks
+
+
+class Backlog:
+    """What the application assigned and nobody has delivered: for a client that is attached later.
+
+    A bit leaves it when a remote client overwrites it or when a client learns its fate. An assignment is only
+    noted; which bits are still its own is worked out when somebody overwrites or asks.
+    """
+
+    __slots__ = ("_assigned", "_noted", "_spans")
+
+    def __init__(self, size: int) -> None:
+        self._noted: dict[Span, Region] = {}
+        self._spans: dict[Span, Region] = {}
+        self._assigned = bytearray(size)
+
+    def mark(self, span: Span, region: Region) -> None:
+        """Note one assignment."""
+        self._noted.pop(span, None)
+        self._noted[span] = region
+
+    def forget(self, region: Region) -> None:
+        """These bits are no longer what the application assigned, or need not be sent again."""
+        if self._noted or self._spans:
+            self._fold()
+            self._change(region, keep=False)
+
+    def remaining(self) -> dict[Span, int]:
+        """The spans of which something is left, oldest assignment first, each with its bits of the buffer."""
+        self._fold()
+        left: list[tuple[Span, int]] = []
+        unclaimed = Backlog(0)
+        unclaimed._assigned = self._assigned.copy()
+        for span, region in reversed(self._spans.items()):
+            bits = unclaimed._read(region)
+            if bits:
+                left.append((span, bits))
+                unclaimed._change(region, keep=False)
+        self._spans = {span: self._spans[span] for span, _ in reversed(left)}
+        return dict(reversed(left))
+
+    def _fold(self) -> None:
+        for span, region in self._noted.items():
+            self._spans.pop(span, None)
+            self._spans[span] = region
+            self._change(region, keep=True)
+        self._noted.clear()
+
+    def _read(self, region: Region) -> int:
+        offset, size, bits = region
+        return int.from_bytes(self._assigned[offset : offset + size], "big") & bits
+
+    def _change(self, region: Region, *, keep: bool) -> None:
+        offset, size, bits = region
+        old = int.from_bytes(self._assigned[offset : offset + size], "big")
+        new = old | bits if keep else old & ~bits
+        self._assigned[offset : offset + size] = new.to_bytes(size, "big")

@@ -1,0 +1,344 @@
+"""The synchronous doors: the same engines in a daemon thread.
+
+They hold no logic of their own. They start an event loop in a thread, call the engine in it, and wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, Unpack
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+from msm import client, server
+from msm.client import AsyncModbusClient
+from msm.errors import StateError
+from msm.exchange.device import Stats
+from msm.exchange.ledger import Ledger
+from msm.exchange.schedule import LinkState
+from msm.keywords import ClientKeywords, ServerKeywords
+from msm.memory.store import MemoryStore
+from msm.server import AsyncModbusServer
+
+T = TypeVar("T")
+Engine = TypeVar("Engine", bound="AsyncModbusServer | AsyncModbusClient")
+
+GRACE = 2.0  # seconds beyond `linger` that kill() waits for the thread
+AT_EXIT = 0.8  # seconds that doors nobody killed may hold up the end of the program, all together
+
+
+class _Worker:
+    """An event loop in a daemon thread, and a portal to call into it."""
+
+    def __init__(self, name: str) -> None:
+        self._portal: BlockingPortal | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=anyio.run, args=(self._serve,), name=name, daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    async def _serve(self) -> None:
+        async with BlockingPortal() as portal:
+            self._portal = portal
+            self._ready.set()
+            await portal.sleep_until_stopped()
+
+    @property
+    def is_current(self) -> bool:
+        """Does the caller run in this worker's own thread?"""
+        return threading.current_thread() is self._thread
+
+    def call(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
+        """Run a coroutine function in the loop; wait for what it returns or raises."""
+        assert self._portal is not None
+        return self._portal.call(function, *args)
+
+    def end(self, last: Callable[[], Awaitable[None]]) -> None:
+        """Run a last coroutine function in the loop, then end loop and thread. Does not wait; see `join()`."""
+        portal = self._portal
+        assert portal is not None
+
+        async def finish() -> None:
+            try:
+                await last()
+            finally:
+                await portal.stop(cancel_remaining=True)
+
+        if self.is_current:
+            # Called from a callback: the loop cannot wait for itself.
+            self._finishing = asyncio.get_running_loop().create_task(finish())
+        else:
+            portal.start_task_soon(finish)
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread to end; tells whether it has."""
+        if not self.is_current:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+class _Door(Generic[Engine]):
+    """What both synchronous doors do: run an engine in a worker, and end it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._patience = engine.settings.linger + GRACE
+        self._worker: _Worker | None = None
+        self._killed = False
+        self._pid = os.getpid()
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens or where the device is; of a running server, with the port really bound."""
+        return self._engine.endpoint
+
+    def _start(self, wait: float) -> None:
+        if self._killed or self._worker is not None:
+            raise StateError(f"{self.endpoint}: a door runs once, make a new one")
+        self._pid = os.getpid()
+        worker = self._worker = _Worker(f"{type(self).__name__} {self.endpoint}")
+        _running.add(self)
+        try:
+            worker.call(self._engine.start, wait)
+        except BaseException:
+            # Nothing is left behind by a start that failed, or that Ctrl+C ended; it may be tried again.
+            self._worker = None
+            _running.discard(self)
+            worker.end(_nothing)
+            worker.join(GRACE)
+            raise
+
+    def _call(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
+        worker = self._worker
+        name = getattr(function, "__name__", "call")
+        if worker is None or self._killed:
+            raise StateError(f"{name}: {self.endpoint} does not run")
+        if self._pid != os.getpid():
+            raise StateError(f"{name}: {self.endpoint} runs in the process that this one was forked from")
+        if worker.is_current:
+            raise StateError(f"{name}: called from a callback of the same door it would wait for itself")
+        return worker.call(function, *args)
+
+    def kill(self) -> None:
+        """Stop, and wait until the thread has ended.
+
+        Idempotent and bounded in time, from any thread. From a callback of this door it stops
+        without waiting, since the callback itself is what would have to end first.
+        """
+        first, self._killed = not self._killed, True
+        worker = self._worker
+        if worker is None or self._pid != os.getpid():
+            return
+        if first:
+            _running.discard(self)
+            worker.end(self._engine.stop)
+        worker.join(self._patience)
+
+    def _enter(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self._enter()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._engine!r}>"
+
+
+class ModbusServer(_Door[AsyncModbusServer]):
+    """Serves memory to Modbus clients, in a thread of its own.
+
+    :param stores: the memory to serve, or a store for each unit: ``{1: mem_a, 2: mem_b}``.
+    :param endpoint: where to listen, e.g. "tcp://localhost:5020"; port 0 asks for any free port.
+    :param keywords: see `ServerSettings`.
+    :raises DeclarationError: the endpoint, a store or a keyword cannot be as it is.
+
+    ::
+
+        server = ModbusServer(mem, "tcp://localhost:5020")
+        server.run()
+        ...
+        server.kill()
+    """
+
+    def __init__(
+        self,
+        stores: MemoryStore | Mapping[int, MemoryStore],
+        endpoint: str = server.DEFAULT_ENDPOINT,
+        **keywords: Unpack[ServerKeywords],
+    ) -> None:
+        super().__init__(AsyncModbusServer(stores, endpoint, **keywords))
+
+    def run(self) -> None:
+        """Listen; the server is bound when this returns.
+
+        :raises BindError: it cannot listen there; the message says what to do.
+        :raises StateError: it was run before.
+        """
+        self._start(5.0)
+
+    _enter = run
+
+
+class ModbusClient(_Door[AsyncModbusClient]):
+    """Keeps a memory and a device the same, in a thread of its own.
+
+    :param store: the memory to exchange.
+    :param endpoint: where the device is, e.g. "tcp://192.168.0.10:502".
+    :param keywords: see `ClientSettings`.
+    :raises DeclarationError: the endpoint, the store or a keyword cannot be as it is.
+
+    ::
+
+        client = ModbusClient(mem, "tcp://plc:502")
+        client.run()
+        mem.CONTROL_WORD = 25
+        ...
+        client.kill()
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        endpoint: str = client.DEFAULT_ENDPOINT,
+        **keywords: Unpack[ClientKeywords],
+    ) -> None:
+        super().__init__(AsyncModbusClient(store, endpoint, **keywords))
+
+    @property
+    def state(self) -> LinkState:
+        """Where it stands with the device."""
+        return self._engine.state
+
+    @property
+    def stats(self) -> Stats:
+        """What was done so far."""
+        return self._engine.stats
+
+    @property
+    def ledger(self) -> Ledger:
+        """What became of every assignment."""
+        return self._engine.ledger
+
+    def run(self, wait: float = 5.0) -> None:
+        """Connect and exchange; the first exchange is in when this returns.
+
+        :param wait: seconds for that; 0 returns at once and keeps trying.
+        :raises ConnectError: no exchange within `wait`; nothing is left running.
+        :raises StateError: it was run before.
+        """
+        self._start(wait)
+
+    _enter = run
+
+    def flush(self, timeout: float = 5.0) -> None:
+        """Wait until all that was assigned before this call has met its fate.
+
+        :param timeout: seconds.
+        :raises WriteError: some of it was rejected, expired, or timed out after it was sent.
+        :raises LinkTimeoutError: the time was up first; what is pending stays pending.
+        :raises StateError: the client does not run, or this is a callback of its own.
+        """
+        self._call(self._engine.flush, timeout)
+
+    def refresh(self, timeout: float = 5.0) -> None:
+        """Wait until a complete exchange that began after this call is in.
+
+        :param timeout: seconds.
+        :raises LinkTimeoutError: the time was up first.
+        :raises StateError: the client does not run, or this is a callback of its own.
+        """
+        self._call(self._engine.refresh, timeout)
+
+    def read_device_identification(self, timeout: float = 5.0) -> dict[int, str]:
+        """What the device says it is: vendor (0), product code (1), revision (2) and more, by object id.
+
+        :param timeout: seconds.
+        :raises DeviceError: the device does not tell; most do not have this function.
+        :raises LinkTimeoutError: the time was up first.
+        :raises StateError: the client does not run, or this is a callback of its own.
+        """
+        return self._call(self._engine.read_device_identification, timeout)
+
+
+class ModbusSlaveTCP(ModbusServer):
+    """The server under its earlier name, for scripts of earlier MSM.
+
+    :param memory_store: the memory to serve.
+    :param server_ip: the name or address to listen at.
+    :param slave_id: the unit id to answer.
+    :param sync_period: not needed any more: requests are served from the memory itself.
+    :param server_port: the port to listen at.
+    """
+
+    def __init__(
+        self,
+        memory_store: MemoryStore,
+        server_ip: str = "localhost",
+        slave_id: int = 1,
+        sync_period: float = 0.05,
+        server_port: int = 502,
+    ) -> None:
+        super().__init__(memory_store, _tcp(server_ip, server_port), unit=slave_id)
+
+
+class ModbusMasterTCP(ModbusClient):
+    """The client under its earlier name, for scripts of earlier MSM.
+
+    :param memory_store: the memory to exchange.
+    :param server_ip: the name or address of the device.
+    :param default_slave_id: the unit id of the device.
+    :param sync_period: seconds from one poll to the next.
+    :param server_port: the port of the device.
+    """
+
+    def __init__(
+        self,
+        memory_store: MemoryStore,
+        server_ip: str = "localhost",
+        default_slave_id: int = 1,
+        sync_period: float = 0.2,
+        server_port: int = 502,
+    ) -> None:
+        super().__init__(memory_store, _tcp(server_ip, server_port), unit=default_slave_id, period=sync_period)
+
+
+def _tcp(host: str, port: int) -> str:
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+async def _nothing() -> None:
+    """A start that failed has left nothing to stop."""
+
+
+_running: weakref.WeakSet[_Door[Any]] = weakref.WeakSet()
+
+
+@atexit.register
+def _kill_forgotten() -> None:
+    """Doors that nobody killed close in order, all at once, when the program ends."""
+    doors = [door for door in list(_running) if door._pid == os.getpid()]
+    deadline = time.monotonic() + AT_EXIT
+    for door in doors:
+        if door._worker is not None and not door._killed:
+            door._killed = True
+            door._worker.end(door._engine.stop)
+    for door in doors:
+        if door._worker is not None:
+            door._worker.join(max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,1 @@
+"""How it travels: bytes in, messages out. No memory, no policy."""

@@ -7,7 +7,10 @@ import logging
 
 # What is declared
 from msm.memory.store import MemoryStore
+from msm.memory.changes import Change, ChangeStream, Watch
+from msm.memory.named import UnknownEnumValue
 from msm.memory.variable import MemoryVariable
+from msm.memory.view import Info, Snapshot
 
 # What runs, in a thread of its own
 from msm.sync import ModbusClient, ModbusServer
@@ -26,6 +29,7 @@ from msm.exchange.schedule import LinkState, backoff
 
 # What they raise
 from msm.errors import (
+    AccessError,
     AcknowledgeError,
     AddressError,
     BindError,
@@ -41,6 +45,7 @@ from msm.errors import (
     IllegalValueError,
     LinkError,
     LinkTimeoutError,
+    MapError,
     MemoryParityError,
     MsmError,
     NegativeAcknowledgeError,
@@ -54,13 +59,14 @@ from msm.errors import (
 )
 
 __all__ = [
-    "MemoryStore", "MemoryVariable",
+    "MemoryStore", "MemoryVariable", "UnknownEnumValue",
+    "Change", "ChangeStream", "Info", "Snapshot", "Watch",
     "ModbusClient", "ModbusServer",
     "AsyncModbusClient", "AsyncModbusServer",
     "ModbusMasterTCP", "ModbusSlaveTCP",
     "Ledger", "LinkState", "Stats", "backoff",
     "MsmError",
-    "DeclarationError", "AddressError", "ValueRangeError", "ValueTypeError", "UnknownVariableError",
+    "DeclarationError", "AddressError", "MapError", "ValueRangeError", "ValueTypeError", "UnknownVariableError", "AccessError",
     "LinkError", "BindError", "ConnectError", "LinkTimeoutError", "ProtocolError",
     "DeviceError", "IllegalFunctionError", "IllegalAddressError", "IllegalValueError", "DeviceFailureError",
     "AcknowledgeError", "DeviceBusyError", "NegativeAcknowledgeError", "MemoryParityError",

@@ -4,10 +4,12 @@ One tree; each class is also the built-in exception that a Python programmer wou
 
     MsmError
     ├── DeclarationError (ValueError)            a variable, store, endpoint or keyword that cannot be
-    │   └── AddressError (IndexError)            a raw address outside the memory
+    │   ├── AddressError (IndexError)            a raw address outside the memory
+    │   └── MapError                             a register map that cannot be read; it lists all that is wrong
     ├── ValueRangeError (ValueError)             a value that does not fit its variable
     ├── ValueTypeError (TypeError)               a value of the wrong type
-    ├── UnknownVariableError (AttributeError, KeyError)
+    ├── UnknownVariableError (AttributeError, KeyError)   a name that was never declared
+    ├── AccessError (AttributeError)             an assignment to what only the device writes
     ├── LinkError (OSError)                      the way to the other end
     │   ├── BindError                            a server cannot listen there
     │   ├── ConnectError                         nobody there, or nobody who answers
@@ -32,7 +34,7 @@ from typing import ClassVar
 
 __all__ = [
     "MsmError",
-    "DeclarationError", "AddressError", "ValueRangeError", "ValueTypeError", "UnknownVariableError",
+    "DeclarationError", "AddressError", "MapError", "ValueRangeError", "ValueTypeError", "UnknownVariableError", "AccessError",
     "LinkError", "BindError", "ConnectError", "LinkTimeoutError", "ProtocolError",
     "DeviceError", "IllegalFunctionError", "IllegalAddressError", "IllegalValueError", "DeviceFailureError",
     "AcknowledgeError", "DeviceBusyError", "NegativeAcknowledgeError", "MemoryParityError",
@@ -57,6 +59,14 @@ class AddressError(DeclarationError, IndexError):
     """A raw address outside the memory."""
 
 
+class MapError(DeclarationError):
+    """A register map that cannot be read. `problems` lists all that is wrong with it, each with its place."""
+
+    def __init__(self, problems: Sequence[str] | str) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
 class ValueRangeError(MsmError, ValueError):
     """A value that does not fit its variable. The memory is unchanged."""
 
@@ -67,6 +77,10 @@ class ValueTypeError(MsmError, TypeError):
 
 class UnknownVariableError(MsmError, AttributeError, KeyError):
     """A name that was never declared on this store."""
+
+
+class AccessError(MsmError, AttributeError):
+    """An assignment to a variable that only the device writes (`access="ro"`). The memory is unchanged."""
 
 
 class LinkError(MsmError, OSError):

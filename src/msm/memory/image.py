@@ -11,13 +11,18 @@ the buffer by one slice assignment, so no reader ever sees half of a write.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from msm.errors import AddressError, DeclarationError
+from msm.memory.atomic import Assignment, Transaction, put
+from msm.memory.health import Health
 from msm.memory.journal import Backlog, Journal, Region, Span
 
 TableName: TypeAlias = Literal["holding", "input", "coil", "discrete"]
+
+Origin: TypeAlias = Literal["local", "remote", "device"]
 
 TABLE_NAMES: tuple[TableName, ...] = ("holding", "input", "coil", "discrete")
 WORD_TABLES: tuple[TableName, ...] = ("holding", "input")
@@ -51,10 +56,47 @@ class Table(NamedTuple):
         return "words" if self.width == 16 else "bits"
 
 
+class Place(NamedTuple):
+    """What a watcher watches: bits of the buffer, and by what name it knows them."""
+
+    name: str
+    start: int
+    end: int
+    bits: int
+
+
+class Watcher(Protocol):
+    """Somebody who is told of changes. `note()` is called under the lock, `ring()` after it was let go."""
+
+    places: tuple[Place, ...]
+
+    @property
+    def held(self) -> bool:
+        """Is there still somebody who wants to know?"""
+
+    def note(self, place: Place, before: bytes, after: bytes, origin: Origin, at: float) -> None:
+        """A place has changed."""
+
+    def ring(self) -> None:
+        """There may be something to tell."""
+
+
 class Image:
     """The memory itself: bytes, a lock, and the journals of what was assigned."""
 
-    __slots__ = ("_backlog", "_journals", "buffer", "lock", "tables")
+    __slots__ = (
+        "_backlog",
+        "_journals",
+        "_protected",
+        "_watchers",
+        "buffer",
+        "exclusive",
+        "health",
+        "lock",
+        "protection",
+        "tables",
+        "transactions",
+    )
 
     def __init__(self, holding: int, input_registers: int, coils: int, discrete_inputs: int) -> None:
         self.tables: dict[str, Table] = {}
@@ -67,8 +109,14 @@ class Image:
             offset += (size * width + 7) // 8
         self.buffer = bytearray(offset)
         self.lock = threading.Lock()
+        self.exclusive = threading.RLock()
+        self.transactions: list[Transaction] = []
+        self.health = Health({name: table.size for name, table in self.tables.items()})
+        self.protection: Callable[[], bytearray] | None = None
+        self._protected: bytearray | None = None
         self._backlog = Backlog(offset)
         self._journals: tuple[Journal, ...] = ()
+        self._watchers: tuple[Watcher, ...] = ()
 
     def table(self, name: str) -> Table:
         """One of the four tables.
@@ -79,26 +127,51 @@ class Image:
             raise DeclarationError(f"table {name!r} is none of {', '.join(TABLE_NAMES)}")
         return self.tables[name]
 
-    def read(self, table: str, address: int, count: int) -> bytes:
-        """`count` cells as they travel: words high byte first, bits packed from the lowest bit."""
+    def read(self, table: str, address: int, count: int, buffer: bytearray | None = None) -> bytes:
+        """`count` cells as they travel: words high byte first, bits packed from the lowest bit.
+
+        :param buffer: where to look, if not in the memory as it is: the view of an `atomic()` block.
+        """
         _, _, width, offset = self.tables[table]
+        source = self.buffer if buffer is None else buffer
         if width == 16:
             start = offset + 2 * address
-            return bytes(self.buffer[start : start + 2 * count])
-        raw = self.buffer[offset + address // 8 : offset + (address + count + 7) // 8]
+            return bytes(source[start : start + 2 * count])
+        raw = source[offset + address // 8 : offset + (address + count + 7) // 8]
         bits = int.from_bytes(raw, "little") >> address % 8 & (1 << count) - 1
         return bits.to_bytes((count + 7) // 8, "little")
+
+    def view(self) -> bytearray:
+        """The buffer as the caller is to see it: inside `atomic()` with what the block has assigned so far."""
+        transaction = Transaction.current(self)
+        return self.buffer if transaction is None else transaction.view
 
     def assign(self, span: Span, region: Region, data: bytes) -> None:
         """What the application assigns: changed at once and noted for every client.
 
         :param region: the bits of the span in the buffer; `data` are the new bytes of the region.
         """
+        if self.transactions and (transaction := Transaction.current(self)) is not None:
+            transaction.stage(Assignment(span, region, data))
+            return
         with self.lock:
-            self._store(region, data)
-            self._backlog.mark(span, region)
-            for journal in self._journals:
-                journal.mark(span)
+            self._store(region, data, "local")
+            self._mark(span, region)
+        self._ring()
+
+    def assign_all(self, assignments: Sequence[Assignment]) -> None:
+        """Several assignments that become one for every reader."""
+        if not assignments:
+            return
+        offset = min(region.offset for _, region, _ in assignments)
+        end = max(region.offset + region.size for _, region, _ in assignments)
+        with self.lock:
+            together = self.buffer[offset:end]
+            for _, region, data in assignments:
+                put(together, region._replace(offset=region.offset - offset), data)
+            self._store(Region(offset, end - offset, (1 << 8 * (end - offset)) - 1), bytes(together), "local")
+            for span, region, _ in assignments:
+                self._mark(span, region)
         self._ring()
 
     def accept(
@@ -113,11 +186,13 @@ class Image:
 
         :param change: gets the cells as they travel and gives the new ones; called under the lock.
         :param mask: the bits that are written, where it is not the whole of the cells.
+        :raises AddressError: some of these bits are declared as read-only.
         """
         span = Span(table, address, count, self._all(table, count) if mask is None else mask, "")
         region = self.region(span)
+        self._check_writable(span, region)
         with self.lock:
-            self._store(region, self._align(span, change(self.read(table, address, count))))
+            self._store(region, self._align(span, change(self.read(table, address, count))), "remote")
             self._backlog.forget(region)
             if self._journals:
                 named = span._replace(name=f"{table}[{address}]")
@@ -133,9 +208,36 @@ class Image:
         with self.lock:
             ours = self.read(table, address, count)
             merged = change(ours)
-            if merged != ours:
-                span = Span(table, address, count, self._all(table, count), "")
-                self._store(self.region(span), self._align(span, merged))
+            if merged == ours:
+                return
+            span = Span(table, address, count, self._all(table, count), "")
+            self._store(self.region(span), self._align(span, merged), "device")
+        self._ring()
+
+    def declarations_changed(self) -> None:
+        """What is read-only has to be worked out anew."""
+        self._protected = None
+
+    def _check_writable(self, span: Span, region: Region) -> None:
+        if self.protection is None:
+            return
+        if self._protected is None:
+            self._protected = self.protection()
+        offset, size, bits = region
+        if int.from_bytes(self._protected[offset : offset + size], "big") & bits:
+            raise AddressError(f"{span.table} {span.address} to {span.address + span.cells - 1}: read-only")
+
+    # -- those who listen
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this watcher of every change of what it watches, from now on."""
+        with self.lock:
+            self._watchers = (*(other for other in self._watchers if other.held), watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell it no more."""
+        with self.lock:
+            self._watchers = tuple(other for other in self._watchers if other is not watcher)
 
     def delivered(self, span: Span) -> None:
         """These bits met their fate at a device: a later client need not send them. The lock is held."""
@@ -182,13 +284,35 @@ class Image:
     def _all(self, table: str, count: int) -> int:
         return (1 << count * self.tables[table].width) - 1
 
-    def _store(self, region: Region, data: bytes) -> None:
+    def _mark(self, span: Span, region: Region) -> None:
+        self._backlog.mark(span, region)
+        for journal in self._journals:
+            journal.mark(span)
+
+    def _store(self, region: Region, data: bytes, origin: Origin) -> None:
         offset, size, bits = region
+        end = offset + size
         if bits != (1 << 8 * size) - 1:
-            old = int.from_bytes(self.buffer[offset : offset + size], "big")
+            old = int.from_bytes(self.buffer[offset:end], "big")
             data = (old & ~bits | int.from_bytes(data, "big") & bits).to_bytes(size, "big")
-        self.buffer[offset : offset + size] = data
+        if not self._watchers:
+            self.buffer[offset:end] = data
+            return
+        touched = [
+            (watcher, place, bytes(self.buffer[place.start : place.end]))
+            for watcher in self._watchers
+            for place in watcher.places
+            if place.start < end and place.end > offset
+        ]
+        self.buffer[offset:end] = data
+        at = time.time()
+        for watcher, place, before in touched:
+            after = bytes(self.buffer[place.start : place.end])
+            if (int.from_bytes(before, "big") ^ int.from_bytes(after, "big")) & place.bits:
+                watcher.note(place, before, after, origin, at)
 
     def _ring(self) -> None:
         for journal in self._journals:
             journal.ring()
+        for watcher in self._watchers:
+            watcher.ring()

@@ -2,109 +2,118 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Self, overload
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack, overload
 
-from msm.errors import AddressError, DeclarationError, UnknownVariableError, ValueRangeError
-from msm.memory.codec import as_bool, as_int
-from msm.memory.image import Image, Table
+from msm.errors import (
+    AccessError,
+    AddressError,
+    DeclarationError,
+    LinkTimeoutError,
+    UnknownVariableError,
+    ValueRangeError,
+)
+from msm.memory.atomic import Transaction
+from msm.memory.changes import QUEUE, Change, ChangeStream, Queue, Watch
+from msm.memory.codec import Order, Orders, as_bool, as_int
+from msm.memory.image import Image, Place, Table
 from msm.memory.journal import Span
-from msm.memory.variable import Getter, MemoryVariable, Setter
+from msm.memory.variable import Bound, MemoryVariable
+from msm.memory.view import Info, Snapshot
+
+if TYPE_CHECKING:
+    from msm.memory.layout import Layout
 
 MAX_WORD = 65535
+
+
+class Shape(TypedDict, total=False):
+    """The keywords of a store: its tables, and how longer values lie in it."""
+
+    input_registers: int
+    coils: int
+    discrete_inputs: int
+    word_order: Order
+    byte_order: Order
 
 
 class MemoryStore:
     """A block of memory, with variables laid over it by name.
 
-    :param size: the number of words (holding registers) of 16 bits; 8 words are 16 bytes.
-    :param input_registers: the number of input registers, words that only the device writes.
-    :param coils: the number of coils, single bits.
-    :param discrete_inputs: the number of discrete inputs, single bits that only the device writes.
-    :raises DeclarationError: a size is not a number from 0 to 65536.
+    :param size: the number of words (holding registers) of 16 bits, 0 to 65536; 8 words are 16 bytes.
+    :param input_registers: the number of input registers: words that only the device writes.
+    :param coils: the number of coils: single bits.
+    :param discrete_inputs: the number of discrete inputs: single bits that only the device writes.
+    :param word_order: "little" (default) lays the low word of a longer value first, "big" the high word.
+    :param byte_order: "big" (default) lays the high byte of a word first, "little" the low byte.
+    :raises DeclarationError: a size is not a number from 0 to 65536, or an order is neither.
 
     Variables are declared by assigning a `MemoryVariable` to a name, at any time, and from then on are read and
-    assigned as plain attributes. A store may be used from any thread: a single read and a single assignment
-    are whole, however many words they cover.
+    assigned as plain attributes. A store may be used from any thread: a single read and a single assignment are
+    whole, however many words they cover.
     """
 
-    __slots__ = ("__weakref__", "_getters", "_image", "_revision", "_setters", "_variables")
-    _getters: dict[str, Getter[Any]]
+    __slots__ = (
+        "__weakref__",
+        "_bound",
+        "_getters",
+        "_image",
+        "_orders",
+        "_queues",
+        "_revision",
+        "_setters",
+        "_variables",
+    )
+    _bound: dict[str, Bound]
+    _getters: dict[str, Callable[[Any], Any]]
     _image: Image
+    _orders: Orders
+    _queues: list[tuple[Queue, tuple[str, ...]]]
     _revision: int
-    _setters: dict[str, Setter[Any]]
+    _setters: dict[str, Callable[[Any], None]]
     _variables: dict[str, MemoryVariable[Any]]
 
-    _sizes: ClassVar[dict[str, int]] = {}
+    _size: ClassVar[int | None] = None
+    _shape: ClassVar[Shape] = {}
 
-    def __init_subclass__(
-        cls,
-        *,
-        size: int | None = None,
-        input_registers: int | None = None,
-        coils: int | None = None,
-        discrete_inputs: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init_subclass__(**kwargs)
-        given = {
-            "size": size,
-            "input_registers": input_registers,
-            "coils": coils,
-            "discrete_inputs": discrete_inputs,
-        }
-        cls._sizes = cls._sizes | {name: number for name, number in given.items() if number is not None}
+    def __init_subclass__(cls, *, size: int | None = None, **shape: Unpack[Shape]) -> None:
+        super().__init_subclass__()
+        if size is not None:
+            cls._size = size
+        cls._shape = {**cls._shape, **shape}
         declared = [name for name, value in vars(cls).items() if isinstance(value, MemoryVariable)]
         for name in declared:
             _check_name(name)
-        if declared and "size" in cls._sizes:
+        if cls._size is not None and "_private" not in vars(cls):
             # Whatever is wrong is told where the class is written, not where it is first used.
-            image = cls._make_image()
+            image, orders = _make(cls.__name__, cls._size, cls._shape)
             for name in declared:
-                vars(cls)[name].named(name).span(image)
+                vars(cls)[name].named(name).bind(image, orders)
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         # Each store has a class of its own, so that a variable declared on one store is a property like one
         # declared in a class body: as fast, and without a __getattribute__ that every access would pay for.
-        own: type[Self] = type(cls.__name__, (cls,), {"__slots__": (), "__module__": cls.__module__})
+        namespace = {"__slots__": (), "__module__": cls.__module__, "__doc__": cls.__doc__, "_private": True}
+        own: type[Self] = type(cls.__name__, (cls,), namespace)
         return object.__new__(own)
 
-    def __init__(
-        self,
-        size: int | None = None,
-        *,
-        input_registers: int | None = None,
-        coils: int | None = None,
-        discrete_inputs: int | None = None,
-    ) -> None:
-        image = self._make_image(
-            size=size, input_registers=input_registers, coils=coils, discrete_inputs=discrete_inputs
-        )
+    def __init__(self, size: int | None = None, **shape: Unpack[Shape]) -> None:
+        image, orders = _make(type(self).__name__, self._size if size is None else size, {**self._shape, **shape})
+        image.protection = self._read_only_bits
         for slot, value in (
-            ("_image", image),
-            ("_variables", {}),
-            ("_getters", {}),
-            ("_setters", {}),
-            ("_revision", 0),
-        ):
+            ("_image", image), ("_orders", orders), ("_revision", 0), ("_queues", []),
+            ("_variables", {}), ("_bound", {}), ("_getters", {}), ("_setters", {}),
+        ):  # fmt: skip
             object.__setattr__(self, slot, value)
         for base in reversed(type(self).__mro__):
             for name, variable in list(vars(base).items()):
                 if isinstance(variable, MemoryVariable):
                     self._declare(name, variable)
-
-    @classmethod
-    def _make_image(cls, **given: int | None) -> Image:
-        sizes = cls._sizes | {name: number for name, number in given.items() if number is not None}
-        if "size" not in sizes:
-            raise DeclarationError(f"{cls.__name__} needs a size in words, e.g. {cls.__name__}(8)")
-        return Image(
-            sizes["size"],
-            sizes.get("input_registers", 0),
-            sizes.get("coils", 0),
-            sizes.get("discrete_inputs", 0),
-        )
 
     # -- variables
 
@@ -129,31 +138,234 @@ class MemoryStore:
         if name not in self._variables:
             raise UnknownVariableError(self._unknown(name))
         with self._image.lock:
-            for names in (self._variables, self._getters, self._setters):
+            for names in (self._variables, self._bound, self._getters, self._setters):
                 del names[name]
             setattr(type(self), name, _Withdrawn(name))
             object.__setattr__(self, "_revision", self._revision + 1)
+        self._declarations_changed()
 
     def _declare(self, name: str, variable: MemoryVariable[Any]) -> None:
         _check_name(name)
-        bound = variable.named(name)
-        getter, setter = bound.accessors(self._image)
+        declared = variable.named(name)
+        bound = declared.bind(self._image, self._orders)
+        getter = _getter(self._image, bound)
+        setter = _setter(self._image, bound, read_only=declared.access == "ro")
         with self._image.lock:
-            self._variables[name] = bound
+            self._variables[name] = declared
+            self._bound[name] = bound
             self._getters[name] = getter
             self._setters[name] = setter
             setattr(type(self), name, property(getter, lambda _store, value: setter(value)))
             object.__setattr__(self, "_revision", self._revision + 1)
+        self._declarations_changed()
+
+    def _declarations_changed(self) -> None:
+        self._image.declarations_changed()
+        queues = [(queue, names) for queue, names in self._queues if queue.held]
+        self._queues[:] = queues
+        for queue, names in queues:
+            self._aim(queue, names)
 
     def _unknown(self, name: str) -> str:
         close = difflib.get_close_matches(name, self._variables, n=1)
         hint = f"did you mean {close[0]}?" if close else f"declare it first: .{name} = MemoryVariable.word(0)"
         return f"no variable {name!r} was declared on this {type(self).__name__}; {hint}"
 
+    def _known(self, name: str) -> Bound:
+        bound = self._bound.get(name)
+        if bound is None:
+            raise UnknownVariableError(self._unknown(name))
+        return bound
+
+    def _read_only_bits(self) -> bytearray:
+        """The bits that remote clients may not write: declared "ro", and by no variable as writable."""
+        with self._image.lock:
+            variables = [(variable.access, self._bound[name].region) for name, variable in self._variables.items()]
+        bits = bytearray(len(self._image.buffer))
+        for only_reading in (True, False):
+            for access, (offset, size, mask) in variables:
+                if (access == "ro") is only_reading:
+                    old = int.from_bytes(bits[offset : offset + size], "big")
+                    new = old | mask if only_reading else old & ~mask
+                    bits[offset : offset + size] = new.to_bytes(size, "big")
+        return bits
+
     def variables(self) -> dict[str, MemoryVariable[Any]]:
         """The declared variables by name, in the order of their declaration."""
         with self._image.lock:
             return dict(self._variables)
+
+    def info(self, name: str) -> Info:
+        """What is known of a variable: value, raw words, quality, time and error of its last read.
+
+        :raises UnknownVariableError: it was never declared.
+        """
+        span = self._known(name).span
+        variable = self._variables[name]
+        with self._image.lock:
+            condition = self._image.health.of(span.table, span.address, span.cells)
+        words = tuple(self._cells(self._image.tables[span.table], span.address, span.cells))
+        return Info(
+            name, self[name], words, span.table, span.address,
+            condition.quality, condition.at, condition.error, variable.unit, variable.label,
+        )  # fmt: skip
+
+    def provide(self, **values: Any) -> None:
+        """Assign variables as the device that owns them does: also those that are read-only for everybody else.
+
+        For programs that serve a memory, and for simulators. All of them become visible at once, or none.
+
+        :raises UnknownVariableError: a name was never declared.
+        :raises ValueRangeError: a value does not fit. The memory is unchanged.
+        :raises ValueTypeError: a value is of the wrong type. The memory is unchanged.
+        """
+        with self.atomic():
+            for name, value in values.items():
+                _setter(self._image, self._known(name), read_only=False)(value)
+
+    # -- one instant
+
+    def atomic(self) -> AbstractContextManager[None]:
+        """A block whose assignments become one for every reader, local or remote; or none of them where it raises.
+
+        ::
+
+            with mem.atomic():
+                mem.SETPOINT = 40.0
+                mem.ENABLE = True
+
+        The block sees the memory of the instant when it began, and what it has assigned itself. Blocks may be
+        nested, and only one thread at a time is in a block of the same store, so that counting up in a block
+        loses nothing. Do not `await` in it.
+        """
+        return Transaction.block(self._image)
+
+    def snapshot(self) -> Snapshot:
+        """The memory of this instant, with the same attributes; nothing changes it any more."""
+        with self._image.lock:
+            bound = dict(self._bound)
+        return Snapshot(bytes(self._image.view()), self._image.tables["holding"].size, bound)
+
+    # -- listening
+
+    def changes(self, *names: str, size: int = QUEUE) -> ChangeStream:
+        """A stream of changes for `for` and `async for`: of these variables, or of all.
+
+        It begins with this call. Overlapping variables are all reported.
+
+        :param size: how many changes the consumer may be behind; then the oldest are lost, and counted in `missed`.
+        :raises UnknownVariableError: a name was never declared.
+        """
+        for name in names:
+            self._known(name)
+        stream = ChangeStream(self._image, size)
+        self._follow(stream.queue, names)
+        return stream
+
+    def watch(self, name: str, callback: Callable[[Change], object], size: int = QUEUE) -> Watch:
+        """Call a function with each `Change` of a variable, in a thread of its own, until the `Watch` is cancelled.
+
+        What the callback raises is logged; one that blocks holds up nobody else.
+
+        :param size: how many changes it may be behind; then the oldest are lost, and counted in `missed`.
+        :raises UnknownVariableError: the name was never declared.
+        """
+        self._known(name)
+        watch = Watch(self._image, name, callback, size)
+        self._follow(watch.queue, (name,))
+        return watch
+
+    def wait_for(self, name: str, predicate: Callable[[Any], object], timeout: float) -> Any:
+        """Wait until a variable's value satisfies a predicate; returns that value.
+
+        In a thread it blocks. Called where an event loop runs it gives an awaitable, `wait_for_async()`:
+        ``await mem.wait_for("STATE", lambda state: state == 3, timeout=2.0)``.
+
+        :param timeout: seconds.
+        :raises LinkTimeoutError: (a `TimeoutError`) the value did not come in time.
+        :raises UnknownVariableError: the name was never declared.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            return self.wait_for_async(name, predicate, timeout)
+        deadline = time.monotonic() + timeout
+        with self.changes(name) as stream:
+            if predicate(value := self[name]):
+                return value
+            while True:
+                try:
+                    change = stream.get(max(0.0, deadline - time.monotonic()))
+                except LinkTimeoutError:
+                    raise self._waited_in_vain(name, timeout) from None
+                if predicate(change.new):
+                    return change.new
+
+    def wait_for_async(self, name: str, predicate: Callable[[Any], object], timeout: float) -> Awaitable[Any]:
+        """The awaitable twin of `wait_for()`."""
+
+        async def wait() -> Any:
+            with self.changes(name) as stream:
+                if predicate(value := self[name]):
+                    return value
+                try:
+                    async with asyncio.timeout(timeout):
+                        async for change in stream:
+                            if predicate(change.new):
+                                return change.new
+                except TimeoutError:
+                    raise self._waited_in_vain(name, timeout) from None
+
+        self._known(name)
+        return wait()
+
+    def _waited_in_vain(self, name: str, timeout: float) -> LinkTimeoutError:
+        return LinkTimeoutError(f"{name}: not the value that was waited for within {timeout:g} s, it is {self[name]!r}")
+
+    def _follow(self, queue: Queue, names: tuple[str, ...]) -> None:
+        self._queues.append((queue, names))
+        self._aim(queue, names)
+
+    def _aim(self, queue: Queue, names: tuple[str, ...]) -> None:
+        """Point a queue at the places of its variables; without names it follows all, also later ones."""
+        with self._image.lock:
+            bound = {name: self._bound[name] for name in names or self._bound if name in self._bound}
+            queue.decoders = {**queue.decoders, **{name: each.codec.decode for name, each in bound.items()}}
+            queue.places = tuple(
+                Place(name, each.region.offset, each.region.offset + each.region.size, each.region.bits)
+                for name, each in bound.items()
+            )
+
+    # -- maps and pictures
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """A store from a register map: `.toml`, `.json` or `.csv`.
+
+        :raises MapError: (a `DeclarationError`) what is wrong with the file: all of it, with line, column or key.
+        :raises OSError: the file cannot be read.
+        """
+        from msm.memory.mapfile import load_store  # noqa: PLC0415 - the file formats are loaded when they are used
+
+        return load_store(cls, path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the declarations of this store as a register map: `.toml`, `.json` or `.csv`.
+
+        :raises DeclarationError: the suffix is none of these.
+        :raises OSError: the file cannot be written.
+        """
+        from msm.memory.mapfile import save_store  # noqa: PLC0415
+
+        save_store(self, path)
+
+    def layout(self) -> Layout:
+        """The picture of what lies where: text with `str()`, an SVG with `.svg()`, and `.findings` of the linter."""
+        from msm.memory.layout import Layout  # noqa: PLC0415
+
+        return Layout.of(self)
 
     # -- raw access
 
@@ -225,7 +437,9 @@ class MemoryStore:
 
     def __setitem__(self, key: int | slice | str, value: Any) -> None:
         if isinstance(key, str):
-            setattr(self, key, value) if key in self._setters else self._set_unknown_item(key, value)
+            if key not in self._setters and not isinstance(value, MemoryVariable):
+                raise UnknownVariableError(self._unknown(key))
+            setattr(self, key, value)
         elif isinstance(key, slice):
             start, count = self._range(key)
             words = list(value)
@@ -237,11 +451,6 @@ class MemoryStore:
 
     def __delitem__(self, name: str) -> None:
         delattr(self, name)
-
-    def _set_unknown_item(self, name: str, value: object) -> None:
-        if not isinstance(value, MemoryVariable):
-            raise UnknownVariableError(self._unknown(name))
-        self._declare(name, value)
 
     def _range(self, key: slice) -> tuple[int, int]:
         if key.step not in (None, 1):
@@ -256,7 +465,7 @@ class MemoryStore:
         return there.check(start, count), count
 
     def _cells(self, table: Table, address: int, count: int) -> list[int]:
-        raw = self._image.read(table.name, address, count)
+        raw = self._image.read(table.name, address, count, self._image.view())
         if table.width == 16:
             return [raw[at] << 8 | raw[at + 1] for at in range(0, 2 * count, 2)]
         return [raw[at // 8] >> at % 8 & 1 for at in range(count)]
@@ -313,6 +522,44 @@ def _check_name(name: str) -> None:
         raise DeclarationError(f"{name}: the store uses this name itself, take another one")
 
 
+def _make(name: str, size: int | None, shape: Shape) -> tuple[Image, Orders]:
+    if size is None:
+        raise DeclarationError(f"{name} needs a size in words, e.g. {name}(8)")
+    orders = Orders(shape.get("word_order", "little"), shape.get("byte_order", "big"))
+    for what, order in zip(Orders._fields, orders, strict=True):
+        if order not in ("little", "big"):
+            raise DeclarationError(f"{what} {order!r} is neither 'little' nor 'big'")
+    image = Image(size, shape.get("input_registers", 0), shape.get("coils", 0), shape.get("discrete_inputs", 0))
+    return image, orders
+
+
+def _getter(image: Image, bound: Bound) -> Callable[[Any], Any]:
+    start, end = bound.region.offset, bound.region.offset + bound.region.size
+    buffer, transactions, view, decode = image.buffer, image.transactions, image.view, bound.codec.decode
+
+    def get(_store: object) -> Any:
+        # One slice is one step of the interpreter: no lock, and never half of a value.
+        return decode(view()[start:end] if transactions else buffer[start:end])
+
+    return get
+
+
+def _setter(image: Image, bound: Bound, *, read_only: bool) -> Callable[[Any], None]:
+    span, region, codec = bound
+    name, assign, encode = span.name, image.assign, codec.encode
+
+    def refuse(value: Any) -> None:
+        raise AccessError(
+            f"{name}: cannot be assigned {value!r}, it is read-only (access='ro'): only the device writes it; "
+            f"a program that is the device uses provide({name}=...)"
+        )
+
+    def set_(value: Any) -> None:
+        assign(span, region, encode(value, name))
+
+    return refuse if read_only else set_
+
+
 def image_of(store: MemoryStore) -> Image:
     """The image under a store: for the engines."""
     return store._image
@@ -325,4 +572,16 @@ def revision_of(store: MemoryStore) -> int:
 
 def spans_of(store: MemoryStore) -> list[Span]:
     """The bits that the declared variables cover: for the engines."""
-    return [variable.span(store._image) for variable in store.variables().values()]
+    with store._image.lock:
+        return [bound.span for bound in store._bound.values()]
+
+
+def bound_of(store: MemoryStore) -> dict[str, Bound]:
+    """The declared variables by name, with their place in the image and their codec."""
+    with store._image.lock:
+        return dict(store._bound)
+
+
+def orders_of(store: MemoryStore) -> Orders:
+    """The word and byte order that the store's variables have by default."""
+    return store._orders

@@ -1,0 +1,1 @@
+"""The layout picture and the linter."""

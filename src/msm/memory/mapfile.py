@@ -1,0 +1,1 @@
+"""Register maps: TOML, JSON, CSV."""

@@ -34,7 +34,8 @@ from typing import ClassVar
 
 __all__ = [
     "MsmError",
-    "DeclarationError", "AddressError", "MapError", "ValueRangeError", "ValueTypeError", "UnknownVariableError", "AccessError",
+    "DeclarationError", "AddressError", "MapError", "ValueRangeError", "ValueTypeError",
+    "UnknownVariableError", "AccessError",
     "LinkError", "BindError", "ConnectError", "LinkTimeoutError", "ProtocolError",
     "DeviceError", "IllegalFunctionError", "IllegalAddressError", "IllegalValueError", "DeviceFailureError",
     "AcknowledgeError", "DeviceBusyError", "NegativeAcknowledgeError", "MemoryParityError",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from msm.errors import (
     StateError,
     WriteError,
 )
-from msm.exchange.device import Device, Job, Stats
+from msm.exchange.device import BUSY, Device, Job, Stats
 from msm.exchange.ledger import Ledger
 from msm.exchange.plan import WIDTH, MaskWrite, Read
 from msm.exchange.schedule import LinkState
@@ -342,6 +343,8 @@ class AsyncModbusClient:
             log.warning("%s; values hold, trying again", trouble)
         self._trouble = trouble
         self._state = LinkState.OFFLINE
+        with self._image.lock:
+            self._image.health.stale()
 
     async def _give_up(self) -> None:
         task, self._task = self._task, None
@@ -404,12 +407,16 @@ class AsyncModbusClient:
     def _encode(self, job: Job) -> bytes:
         request = job.request
         if isinstance(request, Read):
-            return pdu.read_words(_READ[request.table], request.address, request.cells)
+            return pdu.read(_READ[request.table], request.address, request.cells)
         if isinstance(request, MaskWrite):
             word = int.from_bytes(self._image.read(request.table, request.address, 1), "big")
             return pdu.mask_write(request.address, request.mask, word)
-        words = self._image.read(request.table, request.address, request.cells)
-        return pdu.write_word(request.address, words) if job.single else pdu.write_words(request.address, words)
+        cells = self._image.read(request.table, request.address, request.cells)
+        if request.table == "coil":
+            if job.single:
+                return pdu.write_coil(request.address, cells)
+            return pdu.write_coils(request.address, request.cells, cells)
+        return pdu.write_word(request.address, cells) if job.single else pdu.write_words(request.address, cells)
 
     def _arm(self, when: float) -> None:
         """One timer for the link: it is moved only when it would fire too late."""
@@ -437,6 +444,7 @@ class AsyncModbusClient:
         cause = f"{asked}: no answer within {self.settings.timeout:g} s"
         if outstanding.job is not None:
             self._device.unanswered(outstanding.job, "timeout", cause, self._loop.time())
+            self._not_read(outstanding.job, cause)
             self._delivered(outstanding.job)
         if outstanding.answer is not None and not outstanding.answer.done():
             outstanding.answer.set_exception(LinkTimeoutError(cause))
@@ -465,9 +473,13 @@ class AsyncModbusClient:
             cells = pdu.check_reply(request, reply)
         except DeviceError as error:
             self._device.refused(job, error.code, str(error), now)
+            if isinstance(job.request, Read) and error.code not in BUSY:
+                with self._image.lock:
+                    self._image.health.bad(*job.request, str(error))
         except ProtocolError as error:
             log.warning("%s: %s", self.endpoint, error)
             self._device.unanswered(job, "protocol", str(error), now)
+            self._not_read(job, str(error))
         else:
             if isinstance(job.request, Read):
                 self._bring_in(job, cells)
@@ -481,9 +493,16 @@ class AsyncModbusClient:
         def change(ours: bytes) -> bytes:
             # Under the image's lock: what was assigned up to this moment is not the device's to change.
             self._enter_marks()
+            self._image.health.good(request.table, request.address, request.cells, time.time())
             return self._device.merge(job, ours, cells)
 
         self._image.merge(request.table, request.address, request.cells, change)
+
+    def _not_read(self, job: Job, cause: str) -> None:
+        """The values of this read hold, but they are no longer fresh."""
+        if isinstance(job.request, Read):
+            with self._image.lock:
+                self._image.health.stale(*job.request, cause)
 
     def _delivered(self, job: Job) -> None:
         """What this job carried need not be sent by a client that comes later."""
@@ -506,4 +525,9 @@ class AsyncModbusClient:
         return f"<{type(self).__name__} {self.endpoint}, {self._state.value}>"
 
 
-_READ = {"holding": pdu.READ_HOLDING_REGISTERS, "input": pdu.READ_INPUT_REGISTERS}
+_READ = {
+    "holding": pdu.READ_HOLDING_REGISTERS,
+    "input": pdu.READ_INPUT_REGISTERS,
+    "coil": pdu.READ_COILS,
+    "discrete": pdu.READ_DISCRETE_INPUTS,
+}

@@ -12,7 +12,7 @@ import anyio
 
 from msm.errors import AddressError, DeclarationError, StateError
 from msm.keywords import ServerKeywords, ServerSettings
-from msm.memory.image import Image
+from msm.memory.image import Image, TableName
 from msm.memory.store import MemoryStore, image_of
 from msm.wire import pdu
 from msm.wire.endpoint import Endpoint
@@ -173,13 +173,26 @@ class Servant:
 
     def __init__(self, image: Image) -> None:
         self._image = image
-        self._functions: dict[int, Callable[[bytes], bytes]] = {
-            pdu.READ_HOLDING_REGISTERS: self._read_words,
-            pdu.WRITE_SINGLE_REGISTER: self._write_word,
-            pdu.WRITE_MULTIPLE_REGISTERS: self._write_words,
-            pdu.MASK_WRITE_REGISTER: self._mask_write,
-            pdu.READ_WRITE_MULTIPLE_REGISTERS: self._read_write,
-        }
+        self._functions: dict[int, Callable[[bytes], bytes]] = {}
+        # A device without a table does not have the functions for it either.
+        if image.tables["coil"].size:
+            self._functions |= {
+                pdu.READ_COILS: self._reader("coil", pdu.MAX_READ_BITS),
+                pdu.WRITE_SINGLE_COIL: self._write_coil,
+                pdu.WRITE_MULTIPLE_COILS: self._write_coils,
+            }
+        if image.tables["discrete"].size:
+            self._functions[pdu.READ_DISCRETE_INPUTS] = self._reader("discrete", pdu.MAX_READ_BITS)
+        if image.tables["input"].size:
+            self._functions[pdu.READ_INPUT_REGISTERS] = self._reader("input", pdu.MAX_READ_WORDS)
+        if image.tables["holding"].size:
+            self._functions |= {
+                pdu.READ_HOLDING_REGISTERS: self._reader("holding", pdu.MAX_READ_WORDS),
+                pdu.WRITE_SINGLE_REGISTER: self._write_word,
+                pdu.WRITE_MULTIPLE_REGISTERS: self._write_words,
+                pdu.MASK_WRITE_REGISTER: self._mask_write,
+                pdu.READ_WRITE_MULTIPLE_REGISTERS: self._read_write,
+            }
 
     def answer(self, request: bytes) -> bytes:
         """The reply to a request; an exception reply where it is refused."""
@@ -193,18 +206,27 @@ class Servant:
         except AddressError:
             return pdu.refusal(request[0], pdu.ILLEGAL_DATA_ADDRESS)
 
-    def _read_words(self, request: bytes) -> bytes:
-        address, count = pdu.parse_read_words(request)
-        return self._words(request[0], address, count)
+    def _reader(self, table: TableName, most: int) -> Callable[[bytes], bytes]:
+        def read(request: bytes) -> bytes:
+            address, count = pdu.parse_read(request, most)
+            return self._cells(request[0], table, address, count)
+
+        return read
+
+    def _write_coil(self, request: bytes) -> bytes:
+        self._write("coil", pdu.parse_write_coil(request))
+        return request
+
+    def _write_coils(self, request: bytes) -> bytes:
+        self._write("coil", pdu.parse_write_coils(request))
+        return request[:5]
 
     def _write_word(self, request: bytes) -> bytes:
-        write = pdu.parse_write_word(request)
-        self._write(write)
+        self._write("holding", pdu.parse_write_word(request))
         return request
 
     def _write_words(self, request: bytes) -> bytes:
-        write = pdu.parse_write_words(request)
-        self._write(write)
+        self._write("holding", pdu.parse_write_words(request))
         return request[:5]
 
     def _mask_write(self, request: bytes) -> bytes:
@@ -221,18 +243,18 @@ class Servant:
     def _read_write(self, request: bytes) -> bytes:
         address, count, write = pdu.parse_read_write(request)
         self._image.tables["holding"].check(address, count)
-        self._write(write)
-        return self._words(request[0], address, count)
+        self._write("holding", write)
+        return self._cells(request[0], "holding", address, count)
 
-    def _words(self, function: int, address: int, count: int) -> bytes:
-        self._image.tables["holding"].check(address, count)
-        return bytes((function, 2 * count)) + self._image.read("holding", address, count)
+    def _cells(self, function: int, table: TableName, address: int, count: int) -> bytes:
+        self._image.tables[table].check(address, count)
+        cells = self._image.read(table, address, count)
+        return bytes((function, len(cells))) + cells
 
-    def _write(self, write: pdu.WordsWrite) -> None:
-        address, words = write
-        count = len(words) // 2
-        self._image.tables["holding"].check(address, count)
-        self._image.accept("holding", address, count, lambda _old: words)
+    def _write(self, table: TableName, write: pdu.CellsWrite) -> None:
+        address, count, data = write
+        self._image.tables[table].check(address, count)
+        self._image.accept(table, address, count, lambda _old: data)
 
 
 class _Peer(asyncio.BufferedProtocol):

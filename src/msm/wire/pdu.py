@@ -15,7 +15,9 @@ READ_COILS = 1
 READ_DISCRETE_INPUTS = 2
 READ_HOLDING_REGISTERS = 3
 READ_INPUT_REGISTERS = 4
+WRITE_SINGLE_COIL = 5
 WRITE_SINGLE_REGISTER = 6
+WRITE_MULTIPLE_COILS = 15
 WRITE_MULTIPLE_REGISTERS = 16
 MASK_WRITE_REGISTER = 22
 READ_WRITE_MULTIPLE_REGISTERS = 23
@@ -25,10 +27,15 @@ ILLEGAL_DATA_ADDRESS = 2
 ILLEGAL_DATA_VALUE = 3
 GATEWAY_TARGET_FAILED = 11
 
+MAX_READ_BITS = 2000  # section 6.1
+MAX_WRITE_BITS = 1968  # section 6.11
 MAX_READ_WORDS = 125  # section 6.3
 MAX_WRITE_WORDS = 123  # section 6.12
 MAX_READ_WRITE_WORDS = 121  # section 6.17
 
+_ON, _OFF = b"\xff\x00", b"\x00\x00"
+_WORD_READS = (READ_HOLDING_REGISTERS, READ_INPUT_REGISTERS)
+_READS = (READ_COILS, READ_DISCRETE_INPUTS, *_WORD_READS)
 _TWO = struct.Struct(">BHH")
 _THREE = struct.Struct(">BHHH")
 
@@ -41,11 +48,12 @@ class Refusal(Exception):
         self.code = code
 
 
-class WordsWrite(NamedTuple):
-    """Write these words from an address."""
+class CellsWrite(NamedTuple):
+    """Write these cells from an address: words high byte first, or bits packed from the lowest bit."""
 
     address: int
-    words: bytes
+    cells: int
+    data: bytes
 
 
 class WordMask(NamedTuple):
@@ -61,36 +69,60 @@ class ReadWrite(NamedTuple):
 
     read_address: int
     read_count: int
-    write: WordsWrite
+    write: CellsWrite
 
 
 # -- the server's side: what does a request ask
 
 
-def parse_read_words(pdu: bytes) -> tuple[int, int]:
-    """Functions 03 and 04 (sections 6.3, 6.4): the address and the number of words.
+def parse_read(pdu: bytes, most: int) -> tuple[int, int]:
+    """Functions 01 to 04 (sections 6.1 to 6.4): the address and the number of cells, 1 to `most`.
 
     :raises Refusal: with code 03, when the quantity or the size of the request is wrong.
     """
     if len(pdu) != 5:
         raise Refusal(ILLEGAL_DATA_VALUE)
     _, address, count = _TWO.unpack(pdu)
-    if not 1 <= count <= MAX_READ_WORDS:
+    if not 1 <= count <= most:
         raise Refusal(ILLEGAL_DATA_VALUE)
     return address, count
 
 
-def parse_write_word(pdu: bytes) -> WordsWrite:
+def parse_write_coil(pdu: bytes) -> CellsWrite:
+    """Function 05 (section 6.5): FF00 is on, 0000 is off, and there is nothing else.
+
+    :raises Refusal: with code 03, when the value or the size of the request is wrong.
+    """
+    if len(pdu) != 5 or pdu[3:5] not in (_ON, _OFF):
+        raise Refusal(ILLEGAL_DATA_VALUE)
+    return CellsWrite(pdu[1] << 8 | pdu[2], 1, b"\x01" if pdu[3] else b"\x00")
+
+
+def parse_write_word(pdu: bytes) -> CellsWrite:
     """Function 06 (section 6.6).
 
     :raises Refusal: with code 03, when the size of the request is wrong.
     """
     if len(pdu) != 5:
         raise Refusal(ILLEGAL_DATA_VALUE)
-    return WordsWrite(pdu[1] << 8 | pdu[2], pdu[3:5])
+    return CellsWrite(pdu[1] << 8 | pdu[2], 1, pdu[3:5])
 
 
-def parse_write_words(pdu: bytes) -> WordsWrite:
+def parse_write_coils(pdu: bytes) -> CellsWrite:
+    """Function 15 (section 6.11).
+
+    :raises Refusal: with code 03, when quantity, byte count or the size of the request is wrong.
+    """
+    if len(pdu) < 6:
+        raise Refusal(ILLEGAL_DATA_VALUE)
+    _, address, count = _TWO.unpack_from(pdu)
+    size = (count + 7) // 8
+    if not 1 <= count <= MAX_WRITE_BITS or pdu[5] != size or len(pdu) != 6 + size:
+        raise Refusal(ILLEGAL_DATA_VALUE)
+    return CellsWrite(address, count, pdu[6:])
+
+
+def parse_write_words(pdu: bytes) -> CellsWrite:
     """Function 16 (section 6.12).
 
     :raises Refusal: with code 03, when quantity, byte count or the size of the request is wrong.
@@ -100,7 +132,7 @@ def parse_write_words(pdu: bytes) -> WordsWrite:
     _, address, count = _TWO.unpack_from(pdu)
     if not 1 <= count <= MAX_WRITE_WORDS or pdu[5] != 2 * count or len(pdu) != 6 + 2 * count:
         raise Refusal(ILLEGAL_DATA_VALUE)
-    return WordsWrite(address, pdu[6:])
+    return CellsWrite(address, count, pdu[6:])
 
 
 def parse_mask_write(pdu: bytes) -> WordMask:
@@ -127,7 +159,7 @@ def parse_read_write(pdu: bytes) -> ReadWrite:
         raise Refusal(ILLEGAL_DATA_VALUE)
     if pdu[9] != 2 * write_count or len(pdu) != 10 + 2 * write_count:
         raise Refusal(ILLEGAL_DATA_VALUE)
-    return ReadWrite(read_address, read_count, WordsWrite(write_address, pdu[10:]))
+    return ReadWrite(read_address, read_count, CellsWrite(write_address, write_count, pdu[10:]))
 
 
 def refusal(function: int, code: int) -> bytes:
@@ -138,9 +170,19 @@ def refusal(function: int, code: int) -> bytes:
 # -- the client's side: requests
 
 
-def read_words(function: int, address: int, count: int) -> bytes:
-    """Function 03 or 04: ask for 1 to 125 words."""
+def read(function: int, address: int, count: int) -> bytes:
+    """Function 01 to 04: ask for cells."""
     return _TWO.pack(function, address, count)
+
+
+def write_coil(address: int, bits: bytes) -> bytes:
+    """Function 05: write one coil."""
+    return struct.pack(">BH", WRITE_SINGLE_COIL, address) + (_ON if bits[0] & 1 else _OFF)
+
+
+def write_coils(address: int, count: int, bits: bytes) -> bytes:
+    """Function 15: write 1 to 1968 coils."""
+    return struct.pack(">BHHB", WRITE_MULTIPLE_COILS, address, count, len(bits)) + bits
 
 
 def write_word(address: int, word: bytes) -> bytes:
@@ -173,21 +215,30 @@ def check_reply(request: bytes, reply: bytes) -> bytes:
         raise device_error(reply[1], describe(request))
     if reply[0] != function:
         raise ProtocolError(f"{describe(request)}: answered by function {reply[0]:02X}")
-    if function in (READ_HOLDING_REGISTERS, READ_INPUT_REGISTERS):
-        size = 2 * (request[3] << 8 | request[4])
+    if function in _READS:
+        count = request[3] << 8 | request[4]
+        size = 2 * count if function in _WORD_READS else (count + 7) // 8
         if len(reply) != 2 + size or reply[1] != size:
             raise ProtocolError(f"{describe(request)}: answered with {len(reply) - 2} bytes, not {size}")
-        return reply[2:]
-    echo = request[:5] if function == WRITE_MULTIPLE_REGISTERS else request
+        cells = reply[2:]
+        if function not in _WORD_READS and count % 8:
+            # The bits behind the last one are padding (section 6.1), whatever a device puts there.
+            cells = cells[:-1] + bytes((cells[-1] & (1 << count % 8) - 1,))
+        return cells
+    echo = request[:5] if function in (WRITE_MULTIPLE_COILS, WRITE_MULTIPLE_REGISTERS) else request
     if reply != echo:
         raise ProtocolError(f"{describe(request)}: answered with another echo, {reply.hex(' ')}")
     return b""
 
 
 _VERBS = {
+    READ_COILS: "reading coil",
+    READ_DISCRETE_INPUTS: "reading discrete",
     READ_HOLDING_REGISTERS: "reading holding",
     READ_INPUT_REGISTERS: "reading input",
+    WRITE_SINGLE_COIL: "writing coil",
     WRITE_SINGLE_REGISTER: "writing holding",
+    WRITE_MULTIPLE_COILS: "writing coil",
     WRITE_MULTIPLE_REGISTERS: "writing holding",
     MASK_WRITE_REGISTER: "writing bits of holding",
 }
@@ -197,7 +248,7 @@ def describe(request: bytes) -> str:
     """A request in words, for messages: "reading holding 40-47"."""
     address = request[1] << 8 | request[2]
     verb = _VERBS.get(request[0], f"function {request[0]:02X} at")
-    if request[0] in (WRITE_SINGLE_REGISTER, MASK_WRITE_REGISTER):
+    if request[0] in (WRITE_SINGLE_COIL, WRITE_SINGLE_REGISTER, MASK_WRITE_REGISTER):
         return f"{verb} {address}"
     count = request[3] << 8 | request[4]
     return f"{verb} {address}" if count == 1 else f"{verb} {address}-{address + count - 1}"

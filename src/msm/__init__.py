@@ -23,7 +23,7 @@ from msm.server import AsyncModbusServer
 from msm.sync import ModbusMasterTCP, ModbusSlaveTCP
 
 # What they tell
-from msm.exchange.device import Stats
+from msm.exchange.stats import Stats
 from msm.exchange.ledger import Ledger
 from msm.exchange.schedule import LinkState, backoff
 

@@ -1,37 +1,31 @@
-"""The client engine: performs what `exchange` decides."""
+"""The client engine: performs what `exchange` decides, over one link."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import anyio
 
-from msm.errors import (
-    ConnectError,
-    DeclarationError,
-    DeviceError,
-    LinkError,
-    LinkTimeoutError,
-    ProtocolError,
-    StateError,
-    WriteError,
-)
-from msm.exchange.device import BUSY, Device, Job, Stats
-from msm.exchange.ledger import Ledger
-from msm.exchange.plan import WIDTH, MaskWrite, Read
+from msm.errors import ConnectError, LinkError, LinkTimeoutError, StateError, WriteError
+from msm.exchange.conflict import Conflict
+from msm.exchange.device import Job
+from msm.exchange.diagnosis import Facts, diagnose
+from msm.exchange.ledger import Ledger, Totals
+from msm.exchange.plan import MAX_READ_WORDS, worth_joining
 from msm.exchange.schedule import LinkState
-from msm.keywords import ClientKeywords, ClientSettings, check_wait
-from msm.memory.journal import Journal, Span
-from msm.memory.store import MemoryStore, image_of, revision_of, spans_of
+from msm.exchange.stats import Stats
+from msm.keywords import ClientKeywords, ClientSettings, by_unit, check_wait
+from msm.memory.store import MemoryStore
+from msm.reporting import Reporter
+from msm.unit import Unit
 from msm.wire import pdu, pymodbus_codec
 from msm.wire.endpoint import Endpoint
 from msm.wire.link import ClientLink, connect
@@ -40,13 +34,14 @@ log = logging.getLogger("msm.client")
 
 DEFAULT_ENDPOINT = "tcp://localhost:502"
 SILENT_TRANSACTIONS = 2  # unanswered in a row: the connection may be half open, only a new one can tell
+KEPT_CONFLICTS = 1000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Outstanding:
-    """The request that is on the wire."""
+    """A request that is on the wire."""
 
-    transaction: int
+    unit: int
     request: bytes
     deadline: float
     job: Job | None
@@ -56,10 +51,10 @@ class _Outstanding:
 class AsyncModbusClient:
     """Keeps a memory and a device the same.
 
-    :param store: the memory to exchange.
+    :param stores: the memory to exchange, or a store for each unit behind one link: ``{1: mem_a, 2: mem_b}``.
     :param endpoint: where the device is, e.g. "tcp://192.168.0.10:502".
     :param keywords: see `ClientSettings`.
-    :raises DeclarationError: the endpoint, the store or a keyword cannot be as it is.
+    :raises DeclarationError: the endpoint, a store or a keyword cannot be as it is.
 
     ::
 
@@ -69,37 +64,37 @@ class AsyncModbusClient:
     """
 
     def __init__(
-        self, store: MemoryStore, endpoint: str = DEFAULT_ENDPOINT, **keywords: Unpack[ClientKeywords]
+        self,
+        stores: MemoryStore | Mapping[int, MemoryStore],
+        endpoint: str = DEFAULT_ENDPOINT,
+        **keywords: Unpack[ClientKeywords],
     ) -> None:
-        if not isinstance(store, MemoryStore):
-            raise DeclarationError(f"{store!r} is not a MemoryStore")
         self.settings = ClientSettings(**keywords)
         self._endpoint = Endpoint.parse(endpoint)
-        self._store = store
-        self._image = image_of(store)
-        self._device = Device(
-            {name: table.size for name, table in self._image.tables.items()},
-            period=self.settings.period,
-            max_read=self.settings.max_read,
-            max_write=self.settings.max_write,
-        )
-        self._revision = -1
-        self._state = LinkState.CONNECTING
+        self._report = Reporter(log, str(self._endpoint))
         self._loop: asyncio.AbstractEventLoop | None = None
+        ring = weakref.WeakMethod(self._ring)
+        self._units = {
+            number: Unit(number, store, self.settings, ring)
+            for number, store in by_unit(stores, self.settings.unit).items()
+        }
+        self._turns = deque(self._units.values())
+        self._single = next(iter(self._units.values())) if len(self._units) == 1 else None
+        self._closed = False
         self._task: asyncio.Task[None] | None = None
         self._link: ClientLink | None = None
-        self._outstanding: _Outstanding | None = None
-        self._calls: deque[tuple[bytes, asyncio.Future[bytes]]] = deque()
+        self._out: dict[int, _Outstanding] = {}
+        self._calls: deque[tuple[int, bytes, asyncio.Future[bytes]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._silent = 0
+        self._answered = False
         self._connections = 0
+        self._connection_errors = 0
         self._trouble = "nothing was tried yet"
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        # What is assigned from now on is noted for this client, also before it runs. The journal does not
-        # keep a client alive that nobody else holds.
-        self._journal = Journal(weakref.WeakMethod(self._ring))
-        self._image.attach(self._journal)
+        #: The last conflicts, oldest first: both sides changed the same bits.
+        self.conflicts: deque[Conflict] = deque(maxlen=KEPT_CONFLICTS)
 
     # -- what it is, and how it does
 
@@ -110,39 +105,85 @@ class AsyncModbusClient:
 
     @property
     def state(self) -> LinkState:
-        """Where it stands with the device."""
-        return self._state
+        """Where it stands with the device; of several units, the best."""
+        if self._closed:
+            return LinkState.CLOSED
+        states = [unit.state for unit in self._units.values()]
+        for state in (LinkState.ONLINE, LinkState.CONNECTING):
+            if state in states:
+                return state
+        return LinkState.OFFLINE
+
+    @property
+    def states(self) -> dict[int, LinkState]:
+        """Where it stands with each unit."""
+        return {number: LinkState.CLOSED if self._closed else unit.state for number, unit in self._units.items()}
 
     @property
     def stats(self) -> Stats:
-        """What was done so far."""
-        return self._device.stats
+        """What was done so far; over all units."""
+        if self._single is not None:
+            stats = self._single.device.stats
+        else:
+            stats = Stats.together(unit.device.stats for unit in self._units.values())
+        stats.reconnects = max(0, self._connections - 1)
+        stats.errors["connection"] = self._connection_errors
+        return stats
 
     @property
-    def ledger(self) -> Ledger:
-        """What became of every assignment."""
-        return self._device.ledger
+    def ledger(self) -> Ledger | Totals:
+        """What became of every assignment; over all units."""
+        if self._single is not None:
+            return self._single.device.ledger
+        return Totals([unit.device.ledger for unit in self._units.values()])
+
+    def diagnose(self) -> str:
+        """In plain words, what is wrong and what to try; or that all is well."""
+        return "\n".join(
+            diagnose(
+                Facts(
+                    endpoint=self.endpoint,
+                    unit=number if len(self._units) > 1 else None,
+                    state=LinkState.CLOSED if self._closed else unit.state,
+                    trouble=unit.trouble or self._trouble,
+                    connected=self._link is not None,
+                    ever_connected=self._connections > 0,
+                    stats=unit.device.stats,
+                    holes=tuple(
+                        (hole.table, hole.address, hole.cells, hole.cause) for hole in unit.device.holes.known()
+                    ),
+                    pending=unit.device.ledger.pending,
+                    mask_write=unit.device.features.mask_write,
+                    period=self.settings.period,
+                    strays=self._link.strays if self._link is not None else 0,
+                )
+            )
+            for number, unit in self._units.items()
+        )
 
     # -- running
 
     async def start(self, wait: float = 5.0) -> None:
         """Connect and exchange; the first exchange is in when this returns.
 
+        Of several units it is enough that one answers, when the time is up.
+
         :param wait: seconds for that; 0 returns at once and keeps trying.
         :raises ConnectError: no exchange within `wait`; nothing is left running.
         :raises StateError: it was started before.
         """
         wait = check_wait("wait", wait)
-        if self._task is not None or self._state is LinkState.CLOSED:
+        if self._task is not None or self._closed:
             raise StateError(f"{self.endpoint}: a client runs once, make a new one")
         self._loop = asyncio.get_running_loop()
-        self._state = LinkState.CONNECTING
         self._task = asyncio.create_task(self._supervise(), name=f"msm client {self.endpoint}")
         if not wait:
             return
         try:
-            await self._wait(lambda: self._device.pulled, wait)
+            await self._wait(lambda: all(unit.device.pulled for unit in self._units.values()), wait)
         except TimeoutError:
+            if any(unit.device.pulled for unit in self._units.values()):
+                return
             await self._give_up()
             raise ConnectError(f"no exchange with the device within {wait:g} s: {self._trouble}") from None
         except BaseException:
@@ -151,14 +192,16 @@ class AsyncModbusClient:
 
     async def stop(self) -> None:
         """Send what is pending for at most `linger` seconds, then close. Idempotent."""
-        if self._task is not None and self._state is not LinkState.CLOSED:
+        if self._task is not None and not self._closed:
             try:
                 await self._wait(lambda: not self._pending(), self.settings.linger)
             except TimeoutError:
-                log.warning("%s: stopped with %d assignments unsent", self.endpoint, self.ledger.pending)
+                self._report.say(logging.WARNING, "unsent", "stopped with %d assignments unsent", self._pending())
         await self._give_up()
-        self._state = LinkState.CLOSED
-        self._image.detach(self._journal)
+        if not self._closed:
+            self._closed = True
+            for unit in self._units.values():
+                unit.detach()
 
     async def wait_closed(self) -> None:
         """Wait until the client has stopped."""
@@ -190,15 +233,15 @@ class AsyncModbusClient:
         timeout = check_wait("timeout", timeout)
         self._check_running("flush")
         self._drain()
-        ledger = self.ledger
-        mark = ledger.mark()
+        marks = [(unit.device.ledger, unit.device.ledger.mark()) for unit in self._units.values()]
         try:
-            await self._wait(lambda: ledger.settled(mark), timeout)
+            await self._wait(lambda: all(ledger.settled(mark) for ledger, mark in marks), timeout)
         except TimeoutError:
+            pending = sum(ledger.pending for ledger, _ in marks)
             raise LinkTimeoutError(
-                f"flush: {ledger.pending} assignment(s) still on their way after {timeout:g} s; {self._condition()}"
+                f"flush: {pending} assignment(s) still on their way after {timeout:g} s; {self._condition()}"
             ) from None
-        failures = ledger.failures(mark)
+        failures = [failure for ledger, mark in marks for failure in ledger.failures(mark)]
         if failures:
             raise WriteError(failures)
 
@@ -211,20 +254,20 @@ class AsyncModbusClient:
         """
         timeout = check_wait("timeout", timeout)
         self._check_running("refresh")
-        device = self._device
-        wanted = device.poll_now()
+        tickets = [(unit.device, unit.device.poll_now()) for unit in self._units.values()]
         self._pump()
         try:
-            await self._wait(lambda: device.cycle_done >= wanted, timeout)
+            await self._wait(lambda: all(device.polled(ticket) for device, ticket in tickets), timeout)
         except TimeoutError:
             raise LinkTimeoutError(f"refresh: no complete exchange after {timeout:g} s; {self._condition()}") from None
 
-    async def read_device_identification(self, timeout: float = 5.0) -> dict[int, str]:
+    async def read_device_identification(self, timeout: float = 5.0, *, unit: int | None = None) -> dict[int, str]:
         """What the device says it is: vendor (0), product code (1), revision (2) and more, by object id.
 
         Function 43/14, application protocol V1.1b3, section 6.21.
 
         :param timeout: seconds.
+        :param unit: which unit to ask; by default the first.
         :raises DeviceError: the device does not tell; most do not have this function.
         :raises LinkTimeoutError: the time was up first.
         :raises StateError: the client does not run.
@@ -237,16 +280,16 @@ class AsyncModbusClient:
             async with asyncio.timeout(timeout):
                 while first is not None and first not in objects:
                     request = pymodbus_codec.identification_request(pymodbus_codec.EXTENDED, first)
-                    part = pymodbus_codec.parse_identification(await self._call(request))
+                    part = pymodbus_codec.parse_identification(await self._call(unit, request))
                     objects |= {number: text.decode("utf-8", "replace") for number, text in part.objects.items()}
                     first = part.next_object
         except TimeoutError:
             raise LinkTimeoutError(f"device identification: no answer in {timeout:g} s; {self._condition()}") from None
         return objects
 
-    async def _call(self, request: bytes) -> bytes:
+    async def _call(self, unit: int | None, request: bytes) -> bytes:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._calls.append((request, answer))
+        self._calls.append((next(iter(self._units)) if unit is None else unit, request, answer))
         self._pump()
         return await answer
 
@@ -269,14 +312,14 @@ class AsyncModbusClient:
             raise StateError(f"{what}: the client of {self.endpoint} does not run")
 
     def _condition(self) -> str:
-        state = self._state.value
-        return f"the device at {self.endpoint} is {state}" + (
-            "" if self._state is LinkState.ONLINE else f": {self._trouble}"
+        state = self.state
+        return f"the device at {self.endpoint} is {state.value}" + (
+            "" if state is LinkState.ONLINE else f": {self._trouble}"
         )
 
     def _pending(self) -> int:
         self._drain()
-        return self.ledger.pending
+        return sum(unit.device.ledger.pending for unit in self._units.values())
 
     # -- the link and its supervision
 
@@ -285,7 +328,7 @@ class AsyncModbusClient:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._keep_connected)
         finally:
-            self._release(None)
+            self._release()
 
     async def _keep_connected(self) -> None:
         pauses: Iterator[float] | None = None
@@ -295,56 +338,54 @@ class AsyncModbusClient:
             except ConnectError as error:
                 self._offline(str(error))
             else:
-                answered = await self._exchange(link)
-                if answered:
+                if await self._exchange(link):
                     pauses = None
             pauses = pauses or self.settings.backoff()
             await asyncio.sleep(next(pauses, 3.0))
 
     async def _exchange(self, link: ClientLink) -> bool:
         """Exchange over this connection until it is lost; tells whether the device ever answered."""
-        lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        lost: asyncio.Future[Exception | None] = loop.create_future()
         link.handle(self._on_reply, lambda cause: None if lost.done() else lost.set_result(cause))
         self._link = link
         self._connections += 1
-        self.stats.reconnects = self._connections - 1
         self._silent = 0
+        self._answered = False
         self._trouble = f"{self.endpoint}: connected, but no answer yet"
-        self._device.connected()
+        for unit in self._units.values():
+            unit.connected(loop.time())
+            unit.device.join_over(worth_joining(*link.cost, MAX_READ_WORDS), loop.time())
         self._pump()
         try:
             cause = await lost
         finally:
-            self._release(link)
-        answered = self._state is LinkState.ONLINE
+            self._release()
         if self._silent < SILENT_TRANSACTIONS:
             self._offline(f"{self.endpoint}: {cause or 'the device closed the connection'}")
-        self.stats.errors["connection"] += 1
-        return answered
+        self._connection_errors += 1
+        return self._answered
 
-    def _release(self, link: ClientLink | None) -> None:
+    def _release(self) -> None:
         """Let go of the connection and of what was outstanding on it."""
-        link = link or self._link
-        self._link = None
+        link, self._link = self._link, None
         if link is not None:
             link.close()
-        outstanding, self._outstanding = self._outstanding, None
-        if outstanding is not None and outstanding.answer is not None and not outstanding.answer.done():
-            outstanding.answer.set_exception(LinkError(f"{self.endpoint}: the connection was lost"))
-        shipment = outstanding.job.shipment if outstanding is not None and outstanding.job is not None else []
-        self._device.disconnected()
-        if outstanding is not None and outstanding.job is not None and shipment:
-            self._delivered(outstanding.job)
+        out, self._out = self._out, {}
+        for outstanding in out.values():
+            if outstanding.answer is not None and not outstanding.answer.done():
+                outstanding.answer.set_exception(LinkError(f"{self.endpoint}: the connection was lost"))
+        now = self._loop.time() if self._loop is not None else 0.0
+        for unit in self._units.values():
+            unit.disconnected(now)
         self._arm(math.inf)
         self._notify()
 
     def _offline(self, trouble: str) -> None:
-        if self._state is not LinkState.OFFLINE:
-            log.warning("%s; values hold, trying again", trouble)
+        self._report.say(logging.WARNING, trouble, "%s; values hold, trying again", trouble)
         self._trouble = trouble
-        self._state = LinkState.OFFLINE
-        with self._image.lock:
-            self._image.health.stale()
+        for unit in self._units.values():
+            unit.offline(trouble)
 
     async def _give_up(self) -> None:
         task, self._task = self._task, None
@@ -354,9 +395,11 @@ class AsyncModbusClient:
                 await asyncio.wait([task])
             if not task.cancelled() and task.exception() is not None:
                 log.error("%s: the client's task failed", self.endpoint, exc_info=task.exception())
-        for _, answer in self._calls:
-            if not answer.done():
-                answer.set_exception(StateError(f"{self.endpoint}: the client was stopped"))
+        waiting: list[asyncio.Future[Any]] = [answer for _, _, answer in self._calls]
+        waiting += [future for _, future in self._waiters]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(StateError(f"{self.endpoint}: the client was stopped"))
         self._calls.clear()
 
     # -- one step: called when something was assigned, answered, or is due
@@ -371,58 +414,56 @@ class AsyncModbusClient:
                 log.debug("%s: assigned after the event loop was closed", self.endpoint)
 
     def _drain(self) -> None:
-        with self._image.lock:
-            self._enter_marks()
-        revision = revision_of(self._store)
-        if revision != self._revision:
-            self._revision = revision
-            spans = spans_of(self._store)
-            self._device.declare((span.table, span.address, span.cells) for span in spans)
-
-    def _enter_marks(self) -> None:
-        """Enter what was assigned into the ledger. The image's lock is held."""
-        for span, times in self._journal.drain().items():
-            self._device.assign(span.table, span.address, span.cells, span.mask, span.name, times)
+        assert self._loop is not None
+        now = self._loop.time()
+        for unit in self._units.values():
+            unit.drain(now)
 
     def _pump(self) -> None:
         """Send what is to be sent next, and set the timer for what comes by itself."""
-        self._drain()
-        self._notify()
-        if self._link is None or self._loop is None:
+        if self._loop is None:
             return
-        if self._outstanding is None:
-            now = self._loop.time()
-            if self._calls:
-                request, answer = self._calls.popleft()
-                self._send(request, now, None, answer)
-            elif (job := self._device.next(now)) is not None:
-                self._send(self._encode(job), now, job, None)
-        self._arm(self._device.wake() if self._outstanding is None else self._outstanding.deadline)
+        self._drain()
+        now = self._loop.time()
+        if self._link is not None:
+            while len(self._out) < self.settings.max_in_flight and self._send_next(now):
+                pass
+        else:
+            for unit in self._units.values():
+                unit.device.next(now)  # nothing to send, but commands expire
+        self._notify()
+        waking = min(unit.wake() for unit in self._units.values())
+        if len(self._out) >= self.settings.max_in_flight:
+            waking = math.inf
+        self._arm(min(waking, min((each.deadline for each in self._out.values()), default=math.inf)))
 
-    def _send(self, request: bytes, now: float, job: Job | None, answer: asyncio.Future[bytes] | None) -> None:
+    def _send_next(self, now: float) -> bool:
+        """Send one request: a call of the application, or what the units want, in turn."""
+        if self._calls:
+            number, request, answer = self._calls.popleft()
+            if not answer.done():
+                self._send(number, request, now, None, answer)
+            return True
+        for _ in range(len(self._turns)):
+            unit = self._turns[0]
+            self._turns.rotate(-1)
+            job = unit.next(now)
+            if job is not None:
+                self._send(unit.number, unit.encode(job), now, job, None)
+                return True
+        return False
+
+    def _send(
+        self, unit: int, request: bytes, now: float, job: Job | None, answer: asyncio.Future[bytes] | None
+    ) -> None:
         assert self._link is not None
-        transaction = self._link.send(self.settings.unit, request)
-        self._outstanding = _Outstanding(transaction, request, now + self.settings.timeout, job, answer)
-
-    def _encode(self, job: Job) -> bytes:
-        request = job.request
-        if isinstance(request, Read):
-            return pdu.read(_READ[request.table], request.address, request.cells)
-        if isinstance(request, MaskWrite):
-            word = int.from_bytes(self._image.read(request.table, request.address, 1), "big")
-            return pdu.mask_write(request.address, request.mask, word)
-        cells = self._image.read(request.table, request.address, request.cells)
-        if request.table == "coil":
-            if job.single:
-                return pdu.write_coil(request.address, cells)
-            return pdu.write_coils(request.address, request.cells, cells)
-        return pdu.write_word(request.address, cells) if job.single else pdu.write_words(request.address, cells)
+        transaction = self._link.send(unit, request)
+        self._out[transaction] = _Outstanding(unit, request, now + self.settings.timeout, job, answer)
 
     def _arm(self, when: float) -> None:
         """One timer for the link: it is moved only when it would fire too late."""
-        if (self._timer is not None and when < self._timer_at) or when == math.inf:
-            if self._timer is not None:
-                self._timer.cancel()
+        if self._timer is not None and (when < self._timer_at or when == math.inf):
+            self._timer.cancel()
             self._timer, self._timer_at = None, math.inf
         if self._timer is None and when != math.inf and self._loop is not None:
             self._timer_at = when
@@ -431,90 +472,60 @@ class AsyncModbusClient:
     def _on_time(self) -> None:
         assert self._loop is not None
         self._timer, self._timer_at = None, math.inf
-        outstanding = self._outstanding
-        if outstanding is not None and self._loop.time() >= outstanding.deadline:
-            self._on_timeout(outstanding)
+        now = self._loop.time()
+        for transaction, outstanding in [(t, each) for t, each in self._out.items() if each.deadline <= now]:
+            if transaction in self._out:
+                self._on_timeout(transaction, outstanding, now)
         self._pump()
 
-    def _on_timeout(self, outstanding: _Outstanding) -> None:
-        assert self._link is not None and self._loop is not None
-        self._outstanding = None
-        self._link.forget(outstanding.transaction)
-        asked = pdu.describe(outstanding.request)
-        cause = f"{asked}: no answer within {self.settings.timeout:g} s"
-        if outstanding.job is not None:
-            self._device.unanswered(outstanding.job, "timeout", cause, self._loop.time())
-            self._not_read(outstanding.job, cause)
-            self._delivered(outstanding.job)
+    def _on_timeout(self, transaction: int, outstanding: _Outstanding, now: float) -> None:
+        assert self._link is not None
+        del self._out[transaction]
+        self._link.forget(transaction)
+        cause = f"{pdu.describe(outstanding.request)}: no answer within {self.settings.timeout:g} s"
         if outstanding.answer is not None and not outstanding.answer.done():
             outstanding.answer.set_exception(LinkTimeoutError(cause))
         self._silent += 1
-        self._offline(f"{self.endpoint}: {cause}")
-        if self._silent >= SILENT_TRANSACTIONS:
+        if outstanding.job is not None:
+            unit = self._units[outstanding.unit]
+            unit.timed_out(outstanding.job, cause, now)
+            self._report.say(logging.WARNING, f"silent {unit.number}", "unit %d, %s; values hold", unit.number, cause)
+            if self._single is None:
+                self._let_go(unit)
+                unit.pause(now)
+        self._trouble = f"{self.endpoint}: {cause}"
+        if self._silent >= SILENT_TRANSACTIONS and all(unit.silent for unit in self._units.values()):
             self._link.close()
 
+    def _let_go(self, unit: Unit) -> None:
+        """Forget what else this unit was asked: it is to be asked anew."""
+        assert self._link is not None
+        for transaction in [t for t, each in self._out.items() if each.unit == unit.number and each.job is not None]:
+            del self._out[transaction]
+            self._link.forget(transaction)
+
     def _on_reply(self, transaction: int, reply: bytes) -> None:
-        outstanding = self._outstanding
-        if outstanding is None or outstanding.transaction != transaction or self._loop is None:
+        outstanding = self._out.pop(transaction, None)
+        if outstanding is None or self._loop is None:
             return
-        self._outstanding = None
         self._silent = 0
-        if self._state is not LinkState.ONLINE:
-            log.info("%s: online", self.endpoint)
-            self._state = LinkState.ONLINE
+        self._answered = True
         if outstanding.job is not None:
-            self._on_job_reply(outstanding.job, outstanding.request, reply, self._loop.time())
+            unit = self._units[outstanding.unit]
+            before = unit.state
+            trouble = unit.answered(outstanding.job, outstanding.request, reply, self._loop.time())
+            if trouble:
+                self._report.say(logging.WARNING, trouble, "unit %d, %s", unit.number, trouble)
+            elif before is not LinkState.ONLINE:
+                self._report.say(logging.INFO, "online", "unit %d is online", unit.number)
+            if unit.paused_until > self._loop.time():
+                self._let_go(unit)
+            for conflict in unit.conflicts():
+                self.conflicts.append(conflict)
+                self._report.say(logging.WARNING, f"conflict {conflict.name}", "conflict: %s", conflict)
         elif outstanding.answer is not None and not outstanding.answer.done():
             outstanding.answer.set_result(reply)
         self._pump()
-
-    def _on_job_reply(self, job: Job, request: bytes, reply: bytes, now: float) -> None:
-        try:
-            cells = pdu.check_reply(request, reply)
-        except DeviceError as error:
-            self._device.refused(job, error.code, str(error), now)
-            if isinstance(job.request, Read) and error.code not in BUSY:
-                with self._image.lock:
-                    self._image.health.bad(*job.request, str(error))
-        except ProtocolError as error:
-            log.warning("%s: %s", self.endpoint, error)
-            self._device.unanswered(job, "protocol", str(error), now)
-            self._not_read(job, str(error))
-        else:
-            if isinstance(job.request, Read):
-                self._bring_in(job, cells)
-            self._device.replied(job, now)
-        self._delivered(job)
-
-    def _bring_in(self, job: Job, cells: bytes) -> None:
-        request = job.request
-        assert isinstance(request, Read)
-
-        def change(ours: bytes) -> bytes:
-            # Under the image's lock: what was assigned up to this moment is not the device's to change.
-            self._enter_marks()
-            self._image.health.good(request.table, request.address, request.cells, time.time())
-            return self._device.merge(job, ours, cells)
-
-        self._image.merge(request.table, request.address, request.cells, change)
-
-    def _not_read(self, job: Job, cause: str) -> None:
-        """The values of this read hold, but they are no longer fresh."""
-        if isinstance(job.request, Read):
-            with self._image.lock:
-                self._image.health.stale(*job.request, cause)
-
-    def _delivered(self, job: Job) -> None:
-        """What this job carried need not be sent by a client that comes later."""
-        request = job.request
-        if isinstance(request, Read) or not job.shipment:
-            return
-        with self._image.lock:
-            self._enter_marks()
-            for entry, bits in job.shipment:
-                for address, part in bits.items():
-                    left = part & ~self.ledger.keep(entry.table, address, 1, WIDTH[entry.table])
-                    self._image.delivered(Span(entry.table, address, 1, left, ""))
 
     def _notify(self) -> None:
         for done, future in self._waiters:
@@ -522,12 +533,4 @@ class AsyncModbusClient:
                 future.set_result(None)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.endpoint}, {self._state.value}>"
-
-
-_READ = {
-    "holding": pdu.READ_HOLDING_REGISTERS,
-    "input": pdu.READ_INPUT_REGISTERS,
-    "coil": pdu.READ_COILS,
-    "discrete": pdu.READ_DISCRETE_INPUTS,
-}
+        return f"<{type(self).__name__} {self.endpoint}, {self.state.value}>"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 from msm.errors import DeclarationError
-from msm.exchange.plan import MAX_READ_WORDS, MAX_WRITE_WORDS
+from msm.exchange.device import Terms
+from msm.exchange.plan import MAX_READ_WORDS, MAX_WRITE_WORDS, WIDTH, Read
 from msm.exchange.schedule import backoff as default_backoff
+from msm.memory.store import MemoryStore
 
 Backoff = Callable[[], Iterator[float]]
+Blocks = Sequence[tuple[int, int] | tuple[str, int, int]]
 UnknownUnit = Literal["exception", "silent", "accept"]
 
 
@@ -24,6 +27,15 @@ class ClientKeywords(TypedDict, total=False):
     max_write: int
     linger: float
     backoff: Backoff
+    poll: Literal["all", "declared"]
+    blocks: Blocks
+    conflict: Literal["mine", "device"]
+    write_ttl: float
+    write_function: Literal["auto", "single", "multiple"]
+    max_in_flight: int
+    delay_between: float
+    delay_after_connect: float
+    on_stale: Literal["hold", "raise", "zero"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,24 @@ class ClientSettings:
     """Seconds that stopping may take to send what is still pending."""
     backoff: Backoff = default_backoff
     """Gives the pauses in seconds between attempts to connect; called anew for each outage."""
+    poll: Literal["all", "declared"] = "all"
+    """What is polled: "all" of the memory, or only what is "declared", with small gaps read along."""
+    blocks: Blocks = ()
+    """What is polled, if you know better: (address, count) of holding registers, or (table, address, count)."""
+    conflict: Literal["mine", "device"] = "mine"
+    """Who wins when the device changes bits that were assigned and not yet sent; a variable may say otherwise."""
+    write_ttl: float = 10.0
+    """Seconds after which a command that could not be sent expires."""
+    write_function: Literal["auto", "single", "multiple"] = "auto"
+    """"single" writes only by functions 05 and 06, "multiple" only by 15 and 16; "auto" finds out."""
+    max_in_flight: int = 1
+    """Requests that may be out at a time, 1 to 16. It begins with one, and goes back to one on a time-out."""
+    delay_between: float = 0.0
+    """Seconds of rest after each transaction, for devices that need it."""
+    delay_after_connect: float = 0.0
+    """Seconds of rest after connecting."""
+    on_stale: Literal["hold", "raise", "zero"] = "hold"
+    """What reading a value gives that is not fresh: the last one, a `StaleError`, or zero."""
 
     def __post_init__(self) -> None:
         _whole("unit", self.unit, 0, 255)
@@ -55,6 +85,32 @@ class ClientSettings:
         _whole("max_read", self.max_read, 1, MAX_READ_WORDS)
         _whole("max_write", self.max_write, 1, MAX_WRITE_WORDS)
         _number("linger", self.linger, 0, 3600)
+        _one_of("poll", self.poll, "all", "declared")
+        _one_of("conflict", self.conflict, "mine", "device")
+        _one_of("write_function", self.write_function, "auto", "single", "multiple")
+        _one_of("on_stale", self.on_stale, "hold", "raise", "zero")
+        _number("write_ttl", self.write_ttl, 0.001, 86400)
+        _whole("max_in_flight", self.max_in_flight, 1, 16)
+        _number("delay_between", self.delay_between, 0, 60)
+        _number("delay_after_connect", self.delay_after_connect, 0, 60)
+        for block in self.blocks:
+            _read(block)
+
+    def terms(self) -> Terms:
+        """The same, as far as the exchange has to know it."""
+        return Terms(
+            period=self.period,
+            max_read=self.max_read,
+            max_write=self.max_write,
+            poll=self.poll,
+            blocks=tuple(_read(block) for block in self.blocks),
+            conflict=self.conflict,
+            write_ttl=self.write_ttl,
+            write_function=self.write_function,
+            max_in_flight=self.max_in_flight,
+            delay_between=self.delay_between,
+            delay_after_connect=self.delay_after_connect,
+        )
 
 
 class ServerKeywords(TypedDict, total=False):
@@ -86,6 +142,22 @@ class ServerSettings:
         _number("linger", self.linger, 0, 3600)
 
 
+def by_unit(stores: MemoryStore | Mapping[int, MemoryStore], unit: int) -> dict[int, MemoryStore]:
+    """The store of each unit, whichever way they were given.
+
+    :raises DeclarationError: there is none, something is not a store, or a unit is not 0 to 255.
+    """
+    units = dict(stores) if isinstance(stores, Mapping) else {unit: stores}
+    if not units:
+        raise DeclarationError("no store was given: pass a MemoryStore, or {1: mem_a, 2: mem_b}")
+    for number, store in units.items():
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 255:
+            raise DeclarationError(f"unit {number!r} is not a number from 0 to 255")
+        if not isinstance(store, MemoryStore):
+            raise DeclarationError(f"unit {number}: {store!r} is not a MemoryStore")
+    return units
+
+
 def check_wait(name: str, value: Any) -> float:
     """The seconds that a caller is ready to wait.
 
@@ -103,3 +175,19 @@ def _number(name: str, value: Any, low: float, high: float) -> float:
 def _whole(name: str, value: Any, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise DeclarationError(f"{name}={value!r} is not a whole number from {low} to {high}")
+
+
+def _one_of(name: str, value: object, *allowed: str) -> None:
+    if value not in allowed:
+        raise DeclarationError(f"{name}={value!r} is none of {', '.join(map(repr, allowed))}")
+
+
+def _read(block: Any) -> Read:
+    """One of `blocks`, as it was given."""
+    parts = tuple(block) if isinstance(block, (tuple, list)) else ()
+    table, address, cells = ("holding", *parts) if len(parts) == 2 else parts if len(parts) == 3 else ("", -1, 0)
+    if table not in WIDTH or any(isinstance(each, bool) or not isinstance(each, int) for each in (address, cells)):
+        raise DeclarationError(f"blocks: {block!r} is neither (address, count) nor (table, address, count)")
+    if not 0 <= address < address + cells <= 65536:
+        raise DeclarationError(f"blocks: {block!r} is outside addresses 0 to 65535, or empty")
+    return Read(str(table), address, cells)

@@ -10,8 +10,8 @@ from typing import Self, Unpack
 
 import anyio
 
-from msm.errors import AddressError, DeclarationError, StateError
-from msm.keywords import ServerKeywords, ServerSettings
+from msm.errors import AddressError, StateError
+from msm.keywords import ServerKeywords, ServerSettings, by_unit
 from msm.memory.image import Image, TableName
 from msm.memory.store import MemoryStore, image_of
 from msm.wire import pdu
@@ -311,19 +311,3 @@ class _Peer(asyncio.BufferedProtocol):
         """Close at once."""
         if self._transport is not None:
             self._transport.abort()
-
-
-def by_unit(stores: MemoryStore | Mapping[int, MemoryStore], unit: int) -> dict[int, MemoryStore]:
-    """The store of each unit, whichever way they were given.
-
-    :raises DeclarationError: there is none, something is not a store, or a unit is not 0 to 255.
-    """
-    units = dict(stores) if isinstance(stores, Mapping) else {unit: stores}
-    if not units:
-        raise DeclarationError("no store was given: pass a MemoryStore, or {1: mem_a, 2: mem_b}")
-    for number, store in units.items():
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 255:
-            raise DeclarationError(f"unit {number!r} is not a number from 0 to 255")
-        if not isinstance(store, MemoryStore):
-            raise DeclarationError(f"unit {number}: {store!r} is not a MemoryStore")
-    return units

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
 
@@ -21,9 +21,10 @@ from anyio.from_thread import BlockingPortal
 from msm import client, server
 from msm.client import AsyncModbusClient
 from msm.errors import StateError
-from msm.exchange.device import Stats
-from msm.exchange.ledger import Ledger
+from msm.exchange.conflict import Conflict
+from msm.exchange.ledger import Ledger, Totals
 from msm.exchange.schedule import LinkState
+from msm.exchange.stats import Stats
 from msm.keywords import ClientKeywords, ServerKeywords
 from msm.memory.store import MemoryStore
 from msm.server import AsyncModbusServer
@@ -199,7 +200,7 @@ class ModbusServer(_Door[AsyncModbusServer]):
 class ModbusClient(_Door[AsyncModbusClient]):
     """Keeps a memory and a device the same, in a thread of its own.
 
-    :param store: the memory to exchange.
+    :param stores: the memory to exchange, or a store for each unit behind one link: ``{1: mem_a, 2: mem_b}``.
     :param endpoint: where the device is, e.g. "tcp://192.168.0.10:502".
     :param keywords: see `ClientSettings`.
     :raises DeclarationError: the endpoint, the store or a keyword cannot be as it is.
@@ -215,11 +216,11 @@ class ModbusClient(_Door[AsyncModbusClient]):
 
     def __init__(
         self,
-        store: MemoryStore,
+        stores: MemoryStore | Mapping[int, MemoryStore],
         endpoint: str = client.DEFAULT_ENDPOINT,
         **keywords: Unpack[ClientKeywords],
     ) -> None:
-        super().__init__(AsyncModbusClient(store, endpoint, **keywords))
+        super().__init__(AsyncModbusClient(stores, endpoint, **keywords))
 
     @property
     def state(self) -> LinkState:
@@ -232,9 +233,23 @@ class ModbusClient(_Door[AsyncModbusClient]):
         return self._engine.stats
 
     @property
-    def ledger(self) -> Ledger:
-        """What became of every assignment."""
+    def states(self) -> dict[int, LinkState]:
+        """Where it stands with each unit."""
+        return self._engine.states
+
+    @property
+    def ledger(self) -> Ledger | Totals:
+        """What became of every assignment; over all units."""
         return self._engine.ledger
+
+    @property
+    def conflicts(self) -> Sequence[Conflict]:
+        """The last conflicts, oldest first: both sides changed the same bits."""
+        return tuple(self._engine.conflicts)
+
+    def diagnose(self) -> str:
+        """In plain words, what is wrong and what to try; or that all is well."""
+        return self._engine.diagnose()
 
     def run(self, wait: float = 5.0) -> None:
         """Connect and exchange; the first exchange is in when this returns.

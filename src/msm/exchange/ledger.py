@@ -7,7 +7,8 @@ assigned before the start bit that uses them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 Fate: TypeAlias = Literal["acknowledged", "superseded", "rejected", "expired", "unknown"]
@@ -22,7 +23,7 @@ Bits: TypeAlias = dict[int, int]  # address -> which bits of that cell
 class Entry:
     """An assignment without a fate: which of its bits wait to be sent, and which are sent and not answered."""
 
-    __slots__ = ("name", "sent", "sequence", "table", "waiting")
+    __slots__ = ("counted", "expires", "name", "sent", "sequence", "table", "values", "waiting")
 
     def __init__(self, sequence: int, table: str, name: str, waiting: Bits) -> None:
         self.sequence = sequence
@@ -30,6 +31,12 @@ class Entry:
         self.name = name
         self.waiting = waiting
         self.sent: Bits = {}
+        self.values: Bits | None = None
+        """Of a command: the value of each cell. All else is sent with the value that the memory has by then."""
+        self.expires = math.inf
+        """When it is too late to send it."""
+        self.counted = True
+        """False for what is sent again by itself: a heartbeat is nobody's assignment."""
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -60,12 +67,14 @@ class Ledger:
         self._waiting: dict[int, Entry] = {}
         self._owners: dict[tuple[str, int], list[Entry]] = {}
         self._sequence = 0
+        self._uncounted = 0
+        self._commands: dict[int, Entry] = {}
         self._failures: list[tuple[int, str, str]] = []
 
     @property
     def pending(self) -> int:
         """Assignments that have no fate yet: not sent, or sent and not answered."""
-        return len(self._open)
+        return len(self._open) - self._uncounted
 
     @property
     def total(self) -> int:
@@ -76,27 +85,71 @@ class Ledger:
 
     def assign(self, table: str, address: int, count: int, width: int, mask: int, name: str, times: int = 1) -> None:
         """Enter `times` assignments in a row of the same bits: `mask` over `count` cells of `width` bits."""
-        bits = dict(split(address, count, width, mask))
         self._sequence += times
-        for at, part in bits.items():
-            self._take_over(table, at, part)
-        entry = Entry(self._sequence, table, name, bits)
-        self._open[entry.sequence] = self._waiting[entry.sequence] = entry
-        for at in bits:
-            self._owners.setdefault((table, at), []).append(entry)
+        self._enter(Entry(self._sequence, table, name, dict(split(address, count, width, mask))))
         self.superseded += times - 1
+
+    def repeat(self, table: str, address: int, count: int, width: int, mask: int, name: str) -> None:
+        """Send these bits again, as a heartbeat does; unless an assignment of them is on its way anyway."""
+        bits = dict(split(address, count, width, mask))
+        if not any((table, at) in self._owners for at in bits):
+            self._sequence += 1
+            entry = Entry(self._sequence, table, name, bits)
+            entry.counted = False
+            self._uncounted += 1
+            self._enter(entry)
+
+    def command(
+        self, table: str, address: int, count: int, width: int, mask: int, name: str, value: int, expires: float
+    ) -> None:
+        """Enter an assignment that is sent by itself with this value, in its turn, and not after `expires`."""
+        self._sequence += 1
+        entry = Entry(self._sequence, table, name, dict(split(address, count, width, mask)))
+        entry.values = {at: cell_of(address, count, width, value, at) for at in entry.waiting}
+        entry.expires = expires
+        self._commands[entry.sequence] = entry
+        self._enter(entry)
+
+    def _enter(self, entry: Entry) -> None:
+        for at, part in entry.waiting.items():
+            self._take_over(entry.table, at, part)
+        self._open[entry.sequence] = self._waiting[entry.sequence] = entry
+        for at in entry.waiting:
+            self._owners.setdefault((entry.table, at), []).append(entry)
+
+    def expire(self, now: float) -> None:
+        """Commands whose time is over are not sent any more."""
+        for entry in [entry for entry in self._commands.values() if entry.expires <= now]:
+            if entry.waiting and not entry.sent:
+                self._drop(entry, "expired", "it could not be sent in time")
+
+    def next_expiry(self) -> float:
+        """When the next command expires."""
+        return min((entry.expires for entry in self._commands.values() if entry.waiting), default=math.inf)
+
+    def give_way(self, entry: Entry) -> None:
+        """The device has changed the same bits, and its value wins."""
+        self._drop(entry, "superseded", "")
+
+    def _drop(self, entry: Entry, fate: Fate, cause: str) -> None:
+        cells = list(entry.waiting)
+        entry.waiting.clear()
+        self._waiting.pop(entry.sequence, None)
+        if fate in FAILED:
+            self._fail(entry, fate, cause)
+        self._close_if_done(entry, fate, cells)
 
     def waiting(self) -> Iterable[Entry]:
         """The entries of which something is still to be sent, oldest first."""
         return self._waiting.values()
 
     def waiting_in(self, table: str, first: int, end: int) -> list[Entry]:
-        """Those of them that have something to send in these cells."""
+        """Those of them that have something to send in these cells; not commands, which travel by themselves."""
         found = {
             entry.sequence: entry
             for at in range(first, end)
             for entry in self._owners.get((table, at), ())
-            if at in entry.waiting
+            if at in entry.waiting and entry.values is None
         }
         return [found[sequence] for sequence in sorted(found)]
 
@@ -104,7 +157,8 @@ class Ledger:
         """The bits of a cell that are still to be sent."""
         bits = 0
         for entry in self._owners.get((table, address), ()):
-            bits |= entry.waiting.get(address, 0)
+            if entry.values is None:
+                bits |= entry.waiting.get(address, 0)
         return bits
 
     def keep(self, table: str, address: int, count: int, width: int) -> int:
@@ -126,16 +180,26 @@ class Ledger:
 
     # -- on the way to the device and back
 
-    def ship(self, table: str, first: int, end: int) -> Shipment:
-        """All that waits in these cells is on its way to the device."""
+    def ship(self, table: str, first: int, end: int, mask: int = -1) -> Shipment:
+        """What waits in these cells is on its way to the device: all of it, or the bits `mask` of each cell."""
         shipment: Shipment = []
         for entry in self.waiting_in(table, first, end):
-            bits = {at: entry.waiting.pop(at) for at in range(first, end) if at in entry.waiting}
-            _add(entry.sent, bits)
-            shipment.append((entry, bits))
-            if not entry.waiting:
-                del self._waiting[entry.sequence]
+            bits = {at: part for at in range(first, end) if (part := entry.waiting.get(at, 0) & mask)}
+            if not bits:
+                continue
+            shipment.append(self._load(entry, bits))
         return shipment
+
+    def ship_command(self, entry: Entry, limit: int) -> Shipment:
+        """A command is on its way, or the first `limit` cells of it."""
+        return [self._load(entry, {at: entry.waiting[at] for at in sorted(entry.waiting)[:limit]})]
+
+    def _load(self, entry: Entry, bits: Bits) -> tuple[Entry, Bits]:
+        _remove(entry.waiting, bits)
+        _add(entry.sent, bits)
+        if not entry.waiting:
+            del self._waiting[entry.sequence]
+        return entry, bits
 
     def take_back(self, shipment: Shipment) -> None:
         """This did not reach the device: it is to be sent again in its old place, unless it was assigned anew."""
@@ -146,7 +210,7 @@ class Ledger:
             for at, part in bits.items():
                 newer = 0
                 for owner in self._owners[entry.table, at]:
-                    if owner.sequence > entry.sequence:
+                    if owner.sequence > entry.sequence and entry.values is None:
                         newer |= owner.waiting.get(at, 0) | owner.sent.get(at, 0)
                 if part & ~newer:
                     _add(entry.waiting, {at: part & ~newer})
@@ -167,8 +231,7 @@ class Ledger:
                 entry.waiting.clear()
                 entry.sent.clear()
                 self._waiting.pop(entry.sequence, None)
-                self._failures.append((entry.sequence, entry.name, f"{fate}, {cause}" if cause else fate))
-                del self._failures[:-MAX_FAILURES]
+                self._fail(entry, fate, cause)
                 self._close_if_done(entry, fate, {*bits, *rest})
             else:
                 self._close_if_done(entry, fate, bits)
@@ -193,7 +256,7 @@ class Ledger:
 
     def _take_over(self, table: str, address: int, bits: int) -> None:
         for older in list(self._owners.get((table, address), ())):
-            if older.waiting.get(address, 0) & bits:
+            if older.values is None and older.waiting.get(address, 0) & bits:
                 _remove(older.waiting, {address: bits})
                 if not older.waiting:
                     del self._waiting[older.sequence]
@@ -208,20 +271,49 @@ class Ledger:
                     del self._owners[entry.table, at]
         if not entry.waiting and not entry.sent:
             del self._open[entry.sequence]
-            setattr(self, fate, getattr(self, fate) + 1)
+            self._commands.pop(entry.sequence, None)
+            if entry.counted:
+                setattr(self, fate, getattr(self, fate) + 1)
+            else:
+                self._uncounted -= 1
+
+    def _fail(self, entry: Entry, fate: Fate, cause: str) -> None:
+        if entry.counted:
+            self._failures.append((entry.sequence, entry.name, f"{fate}, {cause}" if cause else fate))
+            del self._failures[:-MAX_FAILURES]
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{fate} {getattr(self, fate)}" for fate in (*FATES, "pending", "total"))
         return f"<Ledger: {counts}>"
 
 
+class Totals:
+    """The fates of several ledgers, added up."""
+
+    def __init__(self, ledgers: Sequence[Ledger]) -> None:
+        for name in (*FATES, "pending", "total"):
+            setattr(self, name, sum(getattr(ledger, name) for ledger in ledgers))
+
+    acknowledged: int
+    superseded: int
+    rejected: int
+    expired: int
+    unknown: int
+    pending: int
+    total: int
+
+
 def split(address: int, count: int, width: int, mask: int) -> Iterator[tuple[int, int]]:
     """The cells of a span that have bits in its mask: (address, bits)."""
-    cell = (1 << width) - 1
     for at in range(count):
-        bits = mask >> (width * (count - 1 - at) if width > 1 else at) & cell
+        bits = cell_of(address, count, width, mask, address + at)
         if bits:
             yield address + at, bits
+
+
+def cell_of(address: int, count: int, width: int, value: int, at: int) -> int:
+    """The part of a value over `count` cells that lies in the cell `at`."""
+    return value >> (width * (address + count - 1 - at) if width > 1 else at - address) & (1 << width) - 1
 
 
 def _add(bits: Bits, more: Mapping[int, int]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from msm.exchange.ledger import Ledger
+from msm.exchange.ledger import Entry, Ledger
 
 MAX_READ_WORDS = 125  # application protocol V1.1b3, section 6.3
 MAX_WRITE_WORDS = 123  # section 6.12
@@ -39,29 +39,115 @@ class MaskWrite(NamedTuple):
     address: int
     mask: int
 
+    @property
+    def cells(self) -> int:
+        """One word."""
+        return 1
 
-def read_blocks(size: int, whole: Iterable[tuple[int, int]], limit: int) -> list[tuple[int, int]]:
-    """Cut `size` cells into blocks (address, count) of at most `limit`.
+
+class Piece(NamedTuple):
+    """A variable, as far as the exchange has to know it."""
+
+    table: str
+    address: int
+    cells: int
+    mask: int
+    name: str
+    period: float | None = None
+    """Seconds between its polls, where it has a period of its own."""
+    heartbeat: float | None = None
+    conflict: str | None = None
+    readable: bool = True
+
+
+def read_blocks(
+    size: int,
+    whole: Iterable[tuple[int, int]],
+    limit: int,
+    *,
+    wanted: bytes | bytearray | None = None,
+    gap: int = 0,
+    holes: Container[int] = (),
+    cuts: Container[int] = (),
+) -> list[tuple[int, int]]:
+    """Cut a table of `size` cells into blocks (address, count) of at most `limit`.
 
     :param whole: the (address, count) of variables that are not to be cut in two. One that is longer than a
         request is cut all the same: there is no other way to read it.
+    :param wanted: a byte for each cell, not 0 where it is to be read; by default all are.
+    :param gap: so many cells that are not wanted are read along where that saves a request.
+    :param holes: cells that cannot be read: no block touches them.
+    :param cuts: addresses where a block has to begin anew.
     """
     joined = bytearray(size + 1)
     for address, count in whole:
         if count <= limit:
             joined[address + 1 : address + count] = b"\x01" * (count - 1)
-    blocks = []
-    start = 0
-    while start < size:
-        end = min(start + limit, size)
-        cut = end
-        while cut > start and cut < size and joined[cut]:
-            cut -= 1
-        # A chain of overlapping variables longer than a request has no good place to be cut.
-        end = cut if cut > start else end
-        blocks.append((start, end - start))
-        start = end
+    blocks: list[tuple[int, int]] = []
+    for begin, end in _stretches(size, wanted, gap, holes, cuts):
+        start = begin
+        while start < end:
+            stop = min(start + limit, end)
+            cut = stop
+            while cut > start and cut < end and joined[cut]:
+                cut -= 1
+            # A chain of overlapping variables longer than a request has no good place to be cut.
+            stop = cut if cut > start else stop
+            blocks.append((start, stop - start))
+            start = stop
     return blocks
+
+
+def _stretches(
+    size: int, wanted: bytes | bytearray | None, gap: int, holes: Container[int], cuts: Container[int]
+) -> Iterator[tuple[int, int]]:
+    """Runs of cells to read: from one that is wanted to one that is, over gaps that are cheaper than a request."""
+    if wanted is None and not holes and not cuts:
+        if size:
+            yield 0, size
+        return
+    start = last = -1
+    for at in range(size):
+        if start >= 0 and (at in holes or at in cuts or at - last > gap + 1):
+            yield start, last + 1
+            start = -1
+        if at not in holes and (wanted is None or wanted[at]):
+            if start < 0:
+                start = at
+            last = at
+    if start >= 0:
+        yield start, last + 1
+
+
+def worth_joining(latency: float, seconds_per_cell: float, most: int) -> int:
+    """How many unwanted cells are cheaper to read along than to pay for one more request.
+
+    :param latency: seconds that a request costs by itself: the way there and back, and the pauses around it.
+    :param seconds_per_cell: seconds that one more cell costs in the reply.
+    """
+    return most if seconds_per_cell <= 0 else min(most, int(latency / seconds_per_cell))
+
+
+def split_point(
+    address: int, count: int, whole: Iterable[tuple[int, int]], wanted: bytes | bytearray | None = None
+) -> int | None:
+    """Where to cut a block that the device refuses, to find what is to blame.
+
+    In a gap, where it was read along; else between two variables, about the middle.
+
+    :param wanted: a byte for each cell of the table, 0 where it is only read along.
+    :returns: the address of the second half; None where the block is one variable, or one cell.
+    """
+    end = address + count
+    inside = bytearray(count + 1)
+    for first, many in whole:
+        low, high = max(first + 1, address), min(first + many, end)
+        if low < high:
+            inside[low - address : high - address] = b"\x01" * (high - low)
+    places = [at for at in range(1, count) if not inside[at]]
+    if wanted is not None:
+        places = [at for at in places if not wanted[address + at]] or places
+    return address + min(places, key=lambda at: abs(2 * at - count)) if places else None
 
 
 def next_write(
@@ -80,33 +166,55 @@ def next_write(
     :param blocked: (table, address) of cells that have to be read back before anything is written there.
     :param alone: assignments up to this one travel by themselves: the device refused them together.
     """
-    waiting = iter(ledger.waiting())
-    oldest = next(waiting, None)
+    waiting = ledger.waiting()
+    oldest = next(iter(waiting), None)
     if oldest is None:
         return None
     table = oldest.table
     limit = limits[table]
     full = (1 << WIDTH[table]) - 1
-    first, end = _closed(ledger, table, *oldest.reach)
-    if end - first > limit:
-        first = oldest.reach[0]
-        end = min(oldest.reach[1], first + limit)
-    if any((table, at) in blocked for at in range(first, end)):
-        return None
-    bits = ledger.waiting_bits(table, first)
-    if bits != full:
-        return MaskWrite(table, first, bits)
-    end = next((at for at in range(first, end) if ledger.waiting_bits(table, at) != full), end)
+    run = None
+    first, end = oldest.reach
+    bits: dict[int, int] = {}
     for entry in waiting:
         low, high = entry.reach
-        if oldest.sequence <= alone or entry.table != table or low > end or high < first:
-            break
-        low, high = _closed(ledger, table, min(first, low), max(end, high))
-        if high - low > limit or any(
-            ledger.waiting_bits(table, at) != full or (table, at) in blocked for at in range(low, high)
+        if entry is not oldest and (
+            oldest.sequence <= alone or entry.values is not None or entry.table != table or low > end or high < first
         ):
             break
+        low, high = min(first, low), max(end, high)
+        if high - low > limit or any((table, at) in blocked for at in range(low, high)):
+            break
         first, end = low, high
+        for at, part in entry.waiting.items():
+            bits[at] = bits.get(at, 0) | part
+        if all(bits.get(at) == full for at in range(first, end)):
+            run = first, end
+    if run is not None:
+        return Write(table, run[0], run[1] - run[0])
+    return _part(ledger, oldest, bits, limit, blocked)
+
+
+def _part(
+    ledger: Ledger, oldest: Entry, bits: Mapping[int, int], limit: int, blocked: Container[tuple[str, int]]
+) -> Write | MaskWrite | None:
+    """What to write where the oldest assignment does not cover whole cells, or is longer than a request.
+
+    :param bits: what it and those that follow it in order have assigned.
+    """
+    table = oldest.table
+    full = (1 << WIDTH[table]) - 1
+    first, end = oldest.reach
+    if end - first > 1:
+        # A later assignment has taken some of its bits: it comes along, so that no value is torn.
+        closed = _closed(ledger, table, first, end)
+        first, end = closed if closed[1] - closed[0] <= limit else (first, min(end, first + limit))
+        bits = {at: ledger.waiting_bits(table, at) for at in range(first, end)}
+    if any((table, at) in blocked for at in range(first, end)):
+        return None
+    if bits[first] != full:
+        return MaskWrite(table, first, bits[first])
+    end = next((at for at in range(first, end) if bits[at] != full), end)
     return Write(table, first, end - first)
 
 

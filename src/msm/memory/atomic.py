@@ -63,12 +63,14 @@ class Transaction:
                 return
             transaction = cls(image.buffer.copy())
             image.transactions.append(transaction)
+            image.special.append(transaction)
             token = _current.set((*_current.get(), transaction))
             try:
                 yield
             finally:
                 _current.reset(token)
                 image.transactions.remove(transaction)
+                image.special.remove(transaction)
             image.assign_all(transaction.assignments)
 
     def stage(self, assignment: Assignment) -> None:

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from msm.errors import AddressError, DeclarationError
+from msm.errors import AddressError, DeclarationError, StaleError
 from msm.memory.atomic import Assignment, Transaction, put
 from msm.memory.health import Health
 from msm.memory.journal import Backlog, Journal, Region, Span
 
 TableName: TypeAlias = Literal["holding", "input", "coil", "discrete"]
 
+OnStale: TypeAlias = Literal["hold", "raise", "zero"]
 Origin: TypeAlias = Literal["local", "remote", "device"]
 
 TABLE_NAMES: tuple[TableName, ...] = ("holding", "input", "coil", "discrete")
@@ -93,7 +94,9 @@ class Image:
         "exclusive",
         "health",
         "lock",
+        "on_stale",
         "protection",
+        "special",
         "tables",
         "transactions",
     )
@@ -111,6 +114,9 @@ class Image:
         self.lock = threading.Lock()
         self.exclusive = threading.RLock()
         self.transactions: list[Transaction] = []
+        self.on_stale: OnStale = "hold"
+        self.special: list[object] = []
+        """Not empty while reading a variable is more than a look into the buffer."""
         self.health = Health({name: table.size for name, table in self.tables.items()})
         self.protection: Callable[[], bytearray] | None = None
         self._protected: bytearray | None = None
@@ -141,6 +147,28 @@ class Image:
         bits = int.from_bytes(raw, "little") >> address % 8 & (1 << count) - 1
         return bits.to_bytes((count + 7) // 8, "little")
 
+    def set_on_stale(self, on_stale: OnStale) -> None:
+        """What reading a value gives that is not fresh: the last one, a `StaleError`, or zero."""
+        if on_stale != "hold" and self.on_stale == "hold":
+            self.special.append(on_stale)
+        self.on_stale = on_stale
+
+    def special_read(self, span: Span, region: Region) -> bytes:
+        """The bytes of a region, for a reader in an `atomic()` block or one who wants no stale values.
+
+        :raises StaleError: the value is not fresh, and `on_stale` is "raise".
+        """
+        offset, size, _ = region
+        raw = bytes(self.view()[offset : offset + size])
+        if self.on_stale != "hold":
+            with self.lock:
+                condition = self.health.of(span.table, span.address, span.cells)
+            if condition.quality != "good":
+                if self.on_stale == "raise":
+                    raise StaleError(f"{span.name}: its value is {condition.quality}; {condition.error or 'no answer'}")
+                return bytes(size)
+        return raw
+
     def view(self) -> bytearray:
         """The buffer as the caller is to see it: inside `atomic()` with what the block has assigned so far."""
         transaction = Transaction.current(self)
@@ -156,7 +184,7 @@ class Image:
             return
         with self.lock:
             self._store(region, data, "local")
-            self._mark(span, region)
+            self._mark(span, region, data)
         self._ring()
 
     def assign_all(self, assignments: Sequence[Assignment]) -> None:
@@ -170,8 +198,8 @@ class Image:
             for _, region, data in assignments:
                 put(together, region._replace(offset=region.offset - offset), data)
             self._store(Region(offset, end - offset, (1 << 8 * (end - offset)) - 1), bytes(together), "local")
-            for span, region, _ in assignments:
-                self._mark(span, region)
+            for span, region, data in assignments:
+                self._mark(span, region, data)
         self._ring()
 
     def accept(
@@ -247,7 +275,7 @@ class Image:
         """Note every assignment in this journal from now on; it begins with what nobody has delivered."""
         with self.lock:
             for span, bits in self._backlog.remaining().items():
-                journal.mark(span._replace(mask=self._cells(span, bits)))
+                journal.mark(span._replace(mask=self._cells(span, bits), command=False))
             held = (other for other in self._journals if other.held)
             self._journals = (*held, journal)
 
@@ -258,7 +286,7 @@ class Image:
 
     def region(self, span: Span) -> Region:
         """Where the bits of a span lie in the buffer."""
-        table, address, count, mask, _ = span
+        table, address, count, mask = span[:4]
         _, _, width, offset = self.tables[table]
         if width == 16:
             return Region(offset + 2 * address, 2 * count, mask)
@@ -284,10 +312,21 @@ class Image:
     def _all(self, table: str, count: int) -> int:
         return (1 << count * self.tables[table].width) - 1
 
-    def _mark(self, span: Span, region: Region) -> None:
+    def _mark(self, span: Span, region: Region, data: bytes) -> None:
         self._backlog.mark(span, region)
         for journal in self._journals:
-            journal.mark(span)
+            if span.command:
+                journal.command(span, self._value(span, region, data))
+            else:
+                journal.mark(span)
+
+    def _value(self, span: Span, region: Region, data: bytes) -> int:
+        """The bytes of a region as an integer over the cells of its span."""
+        number = int.from_bytes(data, "big") & region.bits
+        if self.tables[span.table].width == 1:
+            return self._cells(span, number)
+        whole = self.region(span)
+        return number << 8 * (whole.offset + whole.size - region.offset - region.size)
 
     def _store(self, region: Region, data: bytes, origin: Origin) -> None:
         offset, size, bits = region

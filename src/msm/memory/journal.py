@@ -23,6 +23,7 @@ class Span(NamedTuple):
     cells: int
     mask: int
     name: str
+    command: bool = False
 
 
 class Region(NamedTuple):
@@ -33,23 +34,49 @@ class Region(NamedTuple):
     bits: int
 
 
+class Command(NamedTuple):
+    """An assignment that is sent by itself: `value` is an integer over the cells of the span."""
+
+    span: Span
+    value: int
+    number: int
+
+
+MAX_COMMANDS = 1000  # that nobody has taken yet
+
+
 class Journal:
     """The spans assigned since the last drain, in the order of their last assignment, each with its number.
 
-    Its size is bounded by the number of different spans, not by the number of assignments.
+    Its size is bounded by the number of different spans, not by the number of assignments. Commands are
+    noted one by one, the last `MAX_COMMANDS` of them; `dropped` counts those that were lost.
     """
 
-    __slots__ = ("_marks", "_ring", "_rung")
+    __slots__ = ("_commands", "_marks", "_number", "_ring", "_rung", "dropped")
 
     def __init__(self, ring: weakref.WeakMethod[Callable[[], None]]) -> None:
         """:param ring: called when there is something to drain; the journal does not keep its owner alive."""
-        self._marks: dict[Span, int] = {}
+        self._marks: dict[Span | Command, int] = {}
+        self._commands = 0
+        self._number = 0
+        self.dropped = 0
         self._ring = ring
         self._rung = False
 
     def mark(self, span: Span) -> None:
         """Note one assignment."""
         self._marks[span] = self._marks.pop(span, 0) + 1
+
+    def command(self, span: Span, value: int) -> None:
+        """Note a command: each one is kept, with its value."""
+        if self._commands == MAX_COMMANDS:
+            oldest = next(mark for mark in self._marks if isinstance(mark, Command))
+            del self._marks[oldest]
+            self.dropped += 1
+            self._commands -= 1
+        self._number += 1
+        self._commands += 1
+        self._marks[Command(span, value, self._number)] = 1
 
     def ring(self) -> None:
         """Tell the owner, once until it drains: waking an event loop costs more than an assignment."""
@@ -62,10 +89,11 @@ class Journal:
         """Is there still somebody who drains it?"""
         return self._ring() is not None
 
-    def drain(self) -> dict[Span, int]:
+    def drain(self) -> dict[Span | Command, int]:
         """All that was noted since the last drain."""
         self._rung = False
         marks, self._marks = self._marks, {}
+        self._commands = 0
         return marks
 
 

@@ -56,6 +56,8 @@ class CommonKeywords(TypedDict, total=False):
     """Every assignment is sent, in order, equal values too; late ones expire."""
     heartbeat: float
     """Seconds after which the value is sent again by itself."""
+    conflict: Literal["mine", "device"]
+    """Who wins when the device changes it while an assignment is on its way; by default the client's keyword."""
 
 
 class WordKeywords(CommonKeywords, total=False):

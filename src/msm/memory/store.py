@@ -534,12 +534,13 @@ def _make(name: str, size: int | None, shape: Shape) -> tuple[Image, Orders]:
 
 
 def _getter(image: Image, bound: Bound) -> Callable[[Any], Any]:
-    start, end = bound.region.offset, bound.region.offset + bound.region.size
-    buffer, transactions, view, decode = image.buffer, image.transactions, image.view, bound.codec.decode
+    span, region, codec = bound
+    start, end = region.offset, region.offset + region.size
+    buffer, special, special_read, decode = image.buffer, image.special, image.special_read, codec.decode
 
     def get(_store: object) -> Any:
         # One slice is one step of the interpreter: no lock, and never half of a value.
-        return decode(view()[start:end] if transactions else buffer[start:end])
+        return decode(special_read(span, region) if special else buffer[start:end])
 
     return get
 

@@ -213,7 +213,7 @@ class MemoryVariable(Generic[T]):
         except MsmError as error:
             kind = type(error) if isinstance(error, DeclarationError) else DeclarationError
             raise kind(f"{self.name}: {_a(self.kind)} does not fit, {error}") from None
-        span = Span(table.name, self.address, cells, mask, self.name)
+        span = Span(table.name, self.address, cells, mask, self.name, self.keywords.get("command", False))
         whole = image.region(span)
         bits = (1 << 8 * codec.size) - 1 if codec.mask is None else codec.mask
         return Bound(span, Region(whole.offset + position, codec.size, bits), codec)
@@ -228,7 +228,7 @@ KINDS: dict[str, Kind] = {name: kind for name, kind in vars(MemoryVariable).item
 _TEXTS = ("unit", "label")
 _SECONDS = ("period", "heartbeat")
 _NUMBERS = ("scale", "offset", "min", "max", "nan")
-_ALLOWED = {"access", "label", "period", "command", "heartbeat"}
+_ALLOWED = {"access", "label", "period", "command", "heartbeat", "conflict"}
 _FOR_WORDS = {"word_order", "byte_order"}
 _FOR_NUMBERS = {*_FOR_WORDS, *_NUMBERS, "unit"}
 _NOT_NUMBERS = {"bool", "string", "enum", "flags", "datetime"}
@@ -270,6 +270,8 @@ def _value_problem(name: str, value: Any) -> str:
     problem = ""
     if name == "access" and value not in ACCESSES:
         problem = f"is none of {', '.join(ACCESSES)}"
+    elif name == "conflict" and value not in ("mine", "device"):
+        problem = "is neither 'mine' nor 'device'"
     elif name in ("word_order", "byte_order") and value not in ("little", "big"):
         problem = "is neither 'little' nor 'big'"
     elif name in _TEXTS and not isinstance(value, str):

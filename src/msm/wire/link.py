@@ -21,6 +21,10 @@ class ClientLink(asyncio.BufferedProtocol):
     A reply that nobody waits for (late, foreign, doubled) is counted in `strays` and dropped.
     """
 
+    #: What a request costs by itself, and what one more word in its reply costs, in seconds: over TCP the way
+    #: there and back is nearly all of it.
+    cost = (0.001, 0.000_002)
+
     def __init__(self) -> None:
         self.strays = 0
         self._framer = MbapFramer()

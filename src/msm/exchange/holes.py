@@ -1,0 +1,88 @@
+"""Addresses that a device does not have: found, left out, and asked for again now and then."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+FIRST_PROBE = 30.0  # seconds until a hole is asked for again; twice as long after each refusal
+LAST_PROBE = 600.0
+
+
+@dataclass(slots=True)
+class Hole:
+    """Cells that the device refuses to read."""
+
+    table: str
+    address: int
+    cells: int
+    cause: str
+    pause: float
+    due: float
+
+
+class Holes:
+    """What cannot be read, and where blocks are cut to find it."""
+
+    def __init__(self) -> None:
+        self._holes: dict[tuple[str, int], Hole] = {}
+        self._cuts: dict[str, set[int]] = {}
+
+    def add(self, table: str, address: int, cells: int, cause: str, now: float) -> None:
+        """These cells are refused, and there is nothing smaller to ask for."""
+        self._holes[table, address] = Hole(table, address, cells, cause, FIRST_PROBE, now + FIRST_PROBE)
+
+    def cut(self, table: str, address: int) -> None:
+        """A block that is refused is asked for in two parts."""
+        self._cuts.setdefault(table, set()).add(address)
+
+    def refused_again(self, table: str, address: int, now: float) -> None:
+        """A hole was asked for and is still one."""
+        hole = self._holes.get((table, address))
+        if hole is not None:
+            hole.pause = min(2 * hole.pause, LAST_PROBE)
+            hole.due = now + hole.pause
+
+    def heal(self, table: str, address: int, cells: int) -> bool:
+        """These cells were read. Returns whether that fills a hole."""
+        if not self._holes:
+            return False
+        healed = [
+            key
+            for key, hole in self._holes.items()
+            if key[0] == table and address <= hole.address and hole.address + hole.cells <= address + cells
+        ]
+        for key in healed:
+            del self._holes[key]
+        if healed and not any(hole.table == table for hole in self._holes.values()):
+            self._cuts.pop(table, None)
+        return bool(healed)
+
+    def probe(self, now: float) -> tuple[str, int, int] | None:
+        """A hole whose time to be asked for has come."""
+        for hole in self._holes.values():
+            if hole.due <= now:
+                hole.due = now + hole.pause
+                return hole.table, hole.address, hole.cells
+        return None
+
+    def next_probe(self) -> float:
+        """When `probe()` has something."""
+        return min((hole.due for hole in self._holes.values()), default=math.inf)
+
+    def cells(self, table: str) -> frozenset[int]:
+        """The cells of a table that are left out."""
+        return frozenset(
+            at
+            for hole in self._holes.values()
+            if hole.table == table
+            for at in range(hole.address, hole.address + hole.cells)
+        )
+
+    def cuts(self, table: str) -> frozenset[int]:
+        """The addresses of a table where blocks begin anew."""
+        return frozenset(self._cuts.get(table, ()))
+
+    def known(self) -> list[Hole]:
+        """All holes, in the order of their addresses."""
+        return sorted(self._holes.values(), key=lambda hole: (hole.table, hole.address))

@@ -1,0 +1,259 @@
+"""One store and the device that it is kept the same with: between the image and what `exchange` decides."""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from collections.abc import Callable
+
+from msm.errors import DeviceError, ProtocolError
+from msm.exchange.conflict import Conflict
+from msm.exchange.device import BUSY, NOT_THERE, Device, Job
+from msm.exchange.merge import Clash
+from msm.exchange.plan import WIDTH, MaskWrite, Piece, Read
+from msm.exchange.schedule import LinkState
+from msm.keywords import ClientSettings
+from msm.memory.journal import Command, Journal, Region, Span
+from msm.memory.store import MemoryStore, bound_of, image_of, revision_of
+from msm.wire import pdu
+
+FIRST_PAUSE = 0.25  # seconds until a unit that does not answer is asked again; doubled while it is silent
+LAST_PAUSE = 3.0
+
+
+class Unit:
+    """Keeps one store and one unit the same. The client sends what it asks for and reports what came of it.
+
+    :param ring: called, in whatever thread, when something was assigned.
+    """
+
+    def __init__(
+        self, number: int, store: MemoryStore, settings: ClientSettings, ring: weakref.WeakMethod[Callable[[], None]]
+    ) -> None:
+        self.number = number
+        self.state = LinkState.CONNECTING
+        self.trouble = ""
+        self.silent = 0
+        """Requests in a row that this unit has not answered."""
+        self.paused_until = -math.inf
+        self._store = store
+        self._image = image_of(store)
+        self._image.set_on_stale(settings.on_stale)
+        self._revision = -1
+        self.device = Device({name: table.size for name, table in self._image.tables.items()}, settings.terms())
+        # What is assigned from now on is noted for this client, also before it runs. The journal does not
+        # keep a client alive that nobody else holds.
+        self._journal = Journal(ring)
+        self._image.attach(self._journal)
+
+    def detach(self) -> None:
+        """Note no more assignments: the client has stopped."""
+        self._image.detach(self._journal)
+        self._stale()
+
+    # -- from the application to the device
+
+    def drain(self, now: float) -> None:
+        """Enter what was assigned since the last time, and follow the declarations."""
+        with self._image.lock:
+            self._enter_marks(now)
+        revision = revision_of(self._store)
+        if revision != self._revision:
+            self._revision = revision
+            self.device.declare(self._pieces(), now)
+
+    def _enter_marks(self, now: float) -> None:
+        """The image's lock is held."""
+        for mark, times in self._journal.drain().items():
+            if isinstance(mark, Command):
+                span = mark.span
+                self.device.command(*span[:4], span.name, mark.value, now)
+            else:
+                self.device.assign(*mark[:4], mark.name, times, now)
+        if self._journal.dropped:
+            self.device.ledger.expired += self._journal.dropped
+            self._journal.dropped = 0
+
+    def _pieces(self) -> list[Piece]:
+        variables = self._store.variables()
+        pieces = []
+        for name, bound in bound_of(self._store).items():
+            variable = variables.get(name)
+            keywords = variable.keywords if variable is not None else {}
+            pieces.append(
+                Piece(
+                    *bound.span[:4],
+                    name,
+                    period=keywords.get("period"),
+                    heartbeat=keywords.get("heartbeat"),
+                    conflict=keywords.get("conflict"),
+                    readable=keywords.get("access") != "wo",
+                )
+            )
+        return pieces
+
+    def encode(self, job: Job) -> bytes:
+        """The request of a job, as it travels; the job notes the cells that it writes."""
+        request = job.request
+        if isinstance(request, Read):
+            return pdu.read(_READ[request.table], request.address, request.cells)
+        if job.data is None:
+            job.data = self._image.read(request.table, request.address, request.cells)
+            if job.racy:
+                job.data = self.device.racy_word(job, int.from_bytes(job.data, "big"))
+        if isinstance(request, MaskWrite):
+            return pdu.mask_write(request.address, request.mask, int.from_bytes(job.data, "big"))
+        if request.table == "coil":
+            if job.single:
+                return pdu.write_coil(request.address, job.data)
+            return pdu.write_coils(request.address, request.cells, job.data)
+        return pdu.write_word(request.address, job.data) if job.single else pdu.write_words(request.address, job.data)
+
+    # -- from the device to the application
+
+    def answered(self, job: Job, request: bytes, reply: bytes, now: float) -> str:
+        """A reply came. Returns what was wrong with it, if anything."""
+        trouble = ""
+        try:
+            cells = pdu.check_reply(request, reply)
+        except DeviceError as error:
+            trouble = str(error)
+            self._refused(job, error.code, trouble, now)
+        except ProtocolError as error:
+            trouble = str(error)
+            self.device.unanswered(job, "protocol", trouble, now)
+            self._not_read(job, trouble)
+        else:
+            self._alive()
+            if isinstance(job.request, Read):
+                self._bring_in(job, cells, now)
+            self.device.replied(job, now)
+        self._delivered(job, now)
+        return trouble
+
+    def timed_out(self, job: Job, cause: str, now: float) -> None:
+        """No reply came in time."""
+        self.device.unanswered(job, "timeout", cause, now)
+        self._not_read(job, cause)
+        self._delivered(job, now)
+        self.offline(cause)
+        self.silent += 1
+
+    def _refused(self, job: Job, code: int, cause: str, now: float) -> None:
+        self.device.refused(job, code, cause, now)
+        if code in NOT_THERE:
+            # A gateway answers in place of the device: it is the device that is silent.
+            self._not_read(job, cause)
+            self.offline(cause)
+            self.silent += 1
+            self.pause(now)
+            return
+        self._alive()
+        if isinstance(job.request, Read) and code not in BUSY:
+            with self._image.lock:
+                self._image.health.bad(*job.request, cause)
+
+    def _alive(self) -> None:
+        self.silent = 0
+        self.state = LinkState.ONLINE
+        self.trouble = ""
+
+    def _bring_in(self, job: Job, cells: bytes, now: float) -> None:
+        table, address, count = job.request[:3]
+
+        def change(ours: bytes) -> bytes:
+            # Under the image's lock: what was assigned up to this moment is not the device's to change.
+            self._enter_marks(now)
+            self._image.health.good(table, address, count, time.time())
+            return self.device.merge(job, ours, cells)
+
+        self._image.merge(table, address, count, change)
+
+    def _not_read(self, job: Job, cause: str) -> None:
+        """The values of this read hold, but they are no longer fresh."""
+        if isinstance(job.request, Read):
+            with self._image.lock:
+                self._image.health.stale(*job.request, cause)
+
+    def _delivered(self, job: Job, now: float) -> None:
+        """What this job carried need not be sent by a client that comes later."""
+        if not job.shipment:
+            return
+        with self._image.lock:
+            self._enter_marks(now)
+            for entry, bits in job.shipment:
+                for address, part in bits.items():
+                    left = part & ~self.device.ledger.keep(entry.table, address, 1, WIDTH[entry.table])
+                    self._image.delivered(Span(entry.table, address, 1, left, ""))
+
+    def conflicts(self) -> list[Conflict]:
+        """The conflicts that were found since the last time, as values of the variables."""
+        clashes, self.device.clashes[:] = list(self.device.clashes), []
+        return [self._told(clash) for clash in clashes]
+
+    def _told(self, clash: Clash) -> Conflict:
+        base, mine, theirs = (self._value(clash, number) for number in (clash.base, clash.mine, clash.theirs))
+        return Conflict(clash.name, base, mine, theirs, clash.winner, self.number, time.time())
+
+    def _value(self, clash: Clash, number: int) -> object:
+        """The value of a variable whose cells are given as an integer; of anything else, that integer."""
+        bound = bound_of(self._store).get(clash.name)
+        if bound is None or (bound.span.address, bound.span.cells) != (clash.address, clash.cells):
+            return number
+        whole = self._image.region(bound.span._replace(mask=(1 << clash.cells * WIDTH[clash.table]) - 1))
+        if WIDTH[clash.table] == 1:
+            shifted: Region = self._image.region(bound.span._replace(mask=number))
+            raw = shifted.bits.to_bytes(shifted.size, "big")
+        else:
+            raw = number.to_bytes(whole.size, "big")
+        start = bound.region.offset - whole.offset
+        return bound.codec.decode(raw[start : start + bound.region.size])
+
+    # -- its link
+
+    def connected(self, now: float) -> None:
+        """There is a connection."""
+        self.silent = 0
+        self.paused_until = -math.inf
+        self.device.connected(now)
+
+    def disconnected(self, now: float) -> None:
+        """The connection is gone."""
+        carried = [job for job in self.device.jobs if job.shipment]
+        self.device.disconnected()
+        for job in carried:
+            self._delivered(job, now)
+
+    def offline(self, trouble: str) -> None:
+        """It does not answer: values hold, and are marked."""
+        self.trouble = trouble
+        self.state = LinkState.OFFLINE
+        self._stale()
+
+    def pause(self, now: float) -> None:
+        """Ask a unit that is silent less often, so that it does not slow its neighbours down."""
+        self.paused_until = now + min(FIRST_PAUSE * 2 ** (self.silent - 1), LAST_PAUSE)
+        self.device.disconnected()
+        self.device.connected(now)
+
+    def _stale(self) -> None:
+        with self._image.lock:
+            self._image.health.stale()
+
+    def next(self, now: float) -> Job | None:
+        """The next job of this unit, if it has one now."""
+        return None if now < self.paused_until else self.device.next(now)
+
+    def wake(self) -> float:
+        """When `next()` may have something by the passing of time alone."""
+        waking = self.device.wake()
+        return waking if waking == math.inf else max(waking, self.paused_until)
+
+
+_READ = {
+    "holding": pdu.READ_HOLDING_REGISTERS,
+    "input": pdu.READ_INPUT_REGISTERS,
+    "coil": pdu.READ_COILS,
+    "discrete": pdu.READ_DISCRETE_INPUTS,
+}

@@ -127,7 +127,8 @@ class AsyncModbusClient:
         else:
             stats = Stats.together(unit.device.stats for unit in self._units.values())
         stats.reconnects = max(0, self._connections - 1)
-        stats.errors["connection"] = self._connection_errors
+        if self._connection_errors:
+            stats.errors["connection"] = self._connection_errors
         return stats
 
     @property

@@ -119,6 +119,7 @@ class ServerKeywords(TypedDict, total=False):
     unit: int
     unknown_unit: UnknownUnit
     linger: float
+    write_through: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +135,16 @@ class ServerSettings:
     """What other units get: "exception" (0B), "silent" (nothing), or "accept" (served as the own unit)."""
     linger: float = 0.5
     """Seconds that stopping may take to send the replies under way."""
+    write_through: bool = False
+    """A gateway answers a write only when the device has: with the device's own refusal, or with exception 0B where
+    it does not answer."""
 
     def __post_init__(self) -> None:
         _whole("unit", self.unit, 0, 255)
         if self.unknown_unit not in ("exception", "silent", "accept"):
             raise DeclarationError(f"unknown_unit={self.unknown_unit!r} is none of 'exception', 'silent', 'accept'")
+        if not isinstance(self.write_through, bool):
+            raise DeclarationError(f"write_through={self.write_through!r} is not a bool")
         _number("linger", self.linger, 0, 3600)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Self, TypeAlias, Unpack
 
 import anyio
 
@@ -20,6 +21,8 @@ from msm.wire.framing import MbapFramer, frame
 from msm.wire.link import listen
 
 log = logging.getLogger("msm.server")
+
+Reply: TypeAlias = bytes | asyncio.Future[bytes]
 
 DEFAULT_ENDPOINT = "tcp://localhost:502"
 ALSO_OWN_UNITS = (0, 255)  # over TCP the address of a device is its IP address (TCP guide V1.0b, section 4.4.2.1)
@@ -47,7 +50,10 @@ class AsyncModbusServer:
     ) -> None:
         self.settings = ServerSettings(**keywords)
         self._endpoint = Endpoint.parse(endpoint)
-        self._units = {unit: Servant(image_of(store)) for unit, store in by_unit(stores, self.settings.unit).items()}
+        self._units = {
+            unit: Servant(image_of(store), write_through=self.settings.write_through)
+            for unit, store in by_unit(stores, self.settings.unit).items()
+        }
         self._fallback = self._choose_fallback(isinstance(stores, MemoryStore))
         self._peers: set[_Peer] = set()
         self._task: asyncio.Task[None] | None = None
@@ -151,8 +157,8 @@ class AsyncModbusServer:
         """A client is gone."""
         self._peers.discard(peer)
 
-    def answer(self, unit: int, request: bytes) -> bytes | None:
-        """The reply to a request, or nothing where the unit is not ours to answer."""
+    def answer(self, unit: int, request: bytes) -> Reply | None:
+        """The reply to a request, now or later; or nothing where the unit is not ours to answer."""
         servant = self._units.get(unit) or self._fallback(unit)
         if servant is not None:
             return servant.answer(request)
@@ -171,9 +177,10 @@ class Servant:
     nothing (application protocol V1.1b3, section 4.5 and the state diagrams of section 6).
     """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, *, write_through: bool = False) -> None:
         self._image = image
-        self._functions: dict[int, Callable[[bytes], bytes]] = {}
+        self._write_through = write_through
+        self._functions: dict[int, Callable[[bytes], Reply]] = {}
         # A device without a table does not have the functions for it either.
         if image.tables["coil"].size:
             self._functions |= {
@@ -194,7 +201,7 @@ class Servant:
                 pdu.READ_WRITE_MULTIPLE_REGISTERS: self._read_write,
             }
 
-    def answer(self, request: bytes) -> bytes:
+    def answer(self, request: bytes) -> Reply:
         """The reply to a request; an exception reply where it is refused."""
         function = self._functions.get(request[0])
         if function is None:
@@ -213,48 +220,89 @@ class Servant:
 
         return read
 
-    def _write_coil(self, request: bytes) -> bytes:
-        self._write("coil", pdu.parse_write_coil(request))
-        return request
+    def _write_coil(self, request: bytes) -> Reply:
+        return self._write(request, "coil", pdu.parse_write_coil(request), lambda: request)
 
-    def _write_coils(self, request: bytes) -> bytes:
-        self._write("coil", pdu.parse_write_coils(request))
-        return request[:5]
+    def _write_coils(self, request: bytes) -> Reply:
+        return self._write(request, "coil", pdu.parse_write_coils(request), lambda: request[:5])
 
-    def _write_word(self, request: bytes) -> bytes:
-        self._write("holding", pdu.parse_write_word(request))
-        return request
+    def _write_word(self, request: bytes) -> Reply:
+        return self._write(request, "holding", pdu.parse_write_word(request), lambda: request)
 
-    def _write_words(self, request: bytes) -> bytes:
-        self._write("holding", pdu.parse_write_words(request))
-        return request[:5]
+    def _write_words(self, request: bytes) -> Reply:
+        return self._write(request, "holding", pdu.parse_write_words(request), lambda: request[:5])
 
-    def _mask_write(self, request: bytes) -> bytes:
+    def _mask_write(self, request: bytes) -> Reply:
         address, and_mask, or_mask = pdu.parse_mask_write(request)
-        self._image.tables["holding"].check(address)
 
         def change(old: bytes) -> bytes:
             word = int.from_bytes(old, "big")
             return (word & and_mask | or_mask & ~and_mask).to_bytes(2, "big")
 
-        self._image.accept("holding", address, 1, change, mask=~and_mask & 0xFFFF)
-        return request
+        return self._accept(request, "holding", address, 1, change, lambda: request, mask=~and_mask & 0xFFFF)
 
-    def _read_write(self, request: bytes) -> bytes:
+    def _read_write(self, request: bytes) -> Reply:
         address, count, write = pdu.parse_read_write(request)
         self._image.tables["holding"].check(address, count)
-        self._write("holding", write)
-        return self._cells(request[0], "holding", address, count)
+        return self._write(request, "holding", write, lambda: self._cells(request[0], "holding", address, count))
 
     def _cells(self, function: int, table: TableName, address: int, count: int) -> bytes:
         self._image.tables[table].check(address, count)
         cells = self._image.read(table, address, count)
         return bytes((function, len(cells))) + cells
 
-    def _write(self, table: TableName, write: pdu.CellsWrite) -> None:
+    def _write(self, request: bytes, table: TableName, write: pdu.CellsWrite, reply: Callable[[], bytes]) -> Reply:
         address, count, data = write
+        return self._accept(request, table, address, count, lambda _old: data, reply)
+
+    def _accept(
+        self,
+        request: bytes,
+        table: TableName,
+        address: int,
+        count: int,
+        change: Callable[[bytes], bytes],
+        reply: Callable[[], bytes],
+        mask: int | None = None,
+    ) -> Reply:
         self._image.tables[table].check(address, count)
-        self._image.accept(table, address, count, lambda _old: data)
+        if not self._write_through:
+            self._image.accept(table, address, count, change, mask)
+            return reply()
+        fates = _Fates(request[0], reply)
+        fates.expect(self._image.accept(table, address, count, change, mask, fates.tell))
+        return fates.reply
+
+
+class _Fates:
+    """Collects what became of a write at the devices behind a gateway; then there is a reply."""
+
+    def __init__(self, function: int, reply: Callable[[], bytes]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.reply: asyncio.Future[bytes] = self._loop.create_future()
+        self._function = function
+        self._make = reply
+        self._missing = 0
+
+    def expect(self, number: int) -> None:
+        """So many devices will answer."""
+        self._missing += number
+        self._close_if_done()
+
+    def tell(self, fate: str, _cause: str, code: int) -> None:
+        """One has; called in whatever thread."""
+        self._loop.call_soon_threadsafe(self._tell, fate, code)
+
+    def _tell(self, fate: str, code: int) -> None:
+        self._missing -= 1
+        if fate not in ("acknowledged", "superseded") and not self.reply.done():
+            refused = code if fate == "rejected" and code else pdu.GATEWAY_TARGET_FAILED
+            self.reply.set_result(pdu.refusal(self._function, refused))
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._missing == 0 and not self.reply.done():
+            self.reply.set_result(self._make())
 
 
 class _Peer(asyncio.BufferedProtocol):
@@ -266,6 +314,7 @@ class _Peer(asyncio.BufferedProtocol):
         self._framer = MbapFramer()
         self._transport: asyncio.Transport | None = None
         self._name = "a client"
+        self._later: deque[tuple[int, int, Reply]] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -281,13 +330,36 @@ class _Peer(asyncio.BufferedProtocol):
         replies = []
         for transaction, unit, request in self._framer.advance(nbytes):
             reply = self._server.answer(unit, request)
-            if reply is not None:
+            if reply is None:
+                continue
+            if isinstance(reply, bytes) and not self._later:
                 replies.append(frame(transaction, unit, reply))
+            else:
+                self._answer_later(transaction, unit, reply)
         if replies:
             self._transport.write(b"".join(replies))
         if self._framer.error:
             log.warning("%s: closed the connection of %s: %s", self._server.endpoint, self._name, self._framer.error)
             self._transport.close()
+
+    def _answer_later(self, transaction: int, unit: int, reply: Reply) -> None:
+        """Replies keep the order of their requests: behind one that is still to come, others wait."""
+        self._later.append((transaction, unit, reply))
+        if not isinstance(reply, bytes):
+            reply.add_done_callback(lambda _: self._answer_what_is_ready())
+
+    def _answer_what_is_ready(self) -> None:
+        replies = []
+        while self._later:
+            transaction, unit, reply = self._later[0]
+            if not isinstance(reply, bytes):
+                if not reply.done():
+                    break
+                reply = reply.result()
+            replies.append(frame(transaction, unit, reply))
+            self._later.popleft()
+        if replies and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(replies))
 
     def pause_writing(self) -> None:
         # A peer that does not take its replies gets no more of them: nothing is read from it meanwhile.

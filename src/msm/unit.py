@@ -68,7 +68,7 @@ class Unit:
         for mark, times in self._journal.drain().items():
             if isinstance(mark, Command):
                 span = mark.span
-                self.device.command(*span[:4], span.name, mark.value, now)
+                self.device.command(*span[:4], span.name, mark.value, now, mark.done)
             else:
                 self.device.assign(*mark[:4], mark.name, times, now)
         if self._journal.dropped:

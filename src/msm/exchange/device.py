@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from msm.exchange.features import Features
 from msm.exchange.holes import Holes
-from msm.exchange.ledger import Entry, Ledger, Shipment, cell_of
+from msm.exchange.ledger import Done, Entry, Ledger, Shipment, cell_of
 from msm.exchange.merge import Clash, Known, Order, clashing_bits, merge
 from msm.exchange.plan import (
     MAX_READ_BITS,
@@ -135,10 +135,20 @@ class Device:
         self.ledger.assign(table, address, count, WIDTH[table], mask, name, times)
         self._after_assignment(table, address, count, name, now)
 
-    def command(self, table: str, address: int, count: int, mask: int, name: str, value: int, now: float) -> None:
+    def command(
+        self,
+        table: str,
+        address: int,
+        count: int,
+        mask: int,
+        name: str,
+        value: int,
+        now: float,
+        done: Done | None = None,
+    ) -> None:
         """The application assigned a command: to be sent by itself, in its turn, and not late."""
         expires = now + self._terms.write_ttl
-        self.ledger.command(table, address, count, WIDTH[table], mask, name, value, expires)
+        self.ledger.command(table, address, count, WIDTH[table], mask, name, value, expires, done)
         self._after_assignment(table, address, count, name, now)
 
     def connected(self, now: float = -math.inf) -> None:
@@ -200,7 +210,7 @@ class Device:
             self._alone = newest
             self.ledger.take_back(job.shipment)
         else:
-            self._reject(job.shipment, cause)
+            self._reject(job.shipment, cause, code)
 
     def unanswered(self, job: Job, kind: str, cause: str, now: float) -> None:
         """No reply came in time, or one that is none. Of a write nobody knows whether it was done."""
@@ -432,7 +442,7 @@ class Device:
             if not shipment:
                 oldest = next(iter(self.ledger.waiting()))
                 shipment = self.ledger.ship_command(oldest, 1)
-            self._reject(shipment, f"its word cannot be read to write one part of it, {cause}")
+            self._reject(shipment, f"its word cannot be read to write one part of it, {cause}", code)
         if code in NOT_THERE:
             self._polled(job, now, answered=True)
             return
@@ -472,9 +482,9 @@ class Device:
         self._doubt(job.shipment)
         self.ledger.settle(job.shipment, "unknown", cause)
 
-    def _reject(self, shipment: Shipment, cause: str) -> None:
+    def _reject(self, shipment: Shipment, cause: str, code: int) -> None:
         self._doubt(shipment)
-        self.ledger.settle(shipment, "rejected", cause)
+        self.ledger.settle(shipment, "rejected", cause, code)
         # The memory still shows what was refused: a poll is due at once and brings the device's value.
         self._polling.hurry()
 

@@ -8,7 +8,7 @@ assigned before the start bit that uses them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 Fate: TypeAlias = Literal["acknowledged", "superseded", "rejected", "expired", "unknown"]
@@ -17,13 +17,14 @@ FAILED: tuple[Fate, ...] = ("rejected", "expired", "unknown")
 
 MAX_FAILURES = 1000  # kept for the next flush(); the totals count all of them
 
+Done: TypeAlias = Callable[[str, str, int], None]  # fate, cause, and the exception code of the device or 0
 Bits: TypeAlias = dict[int, int]  # address -> which bits of that cell
 
 
 class Entry:
     """An assignment without a fate: which of its bits wait to be sent, and which are sent and not answered."""
 
-    __slots__ = ("counted", "expires", "name", "sent", "sequence", "table", "values", "waiting")
+    __slots__ = ("counted", "done", "expires", "name", "sent", "sequence", "table", "values", "waiting")
 
     def __init__(self, sequence: int, table: str, name: str, waiting: Bits) -> None:
         self.sequence = sequence
@@ -35,6 +36,8 @@ class Entry:
         """Of a command: the value of each cell. All else is sent with the value that the memory has by then."""
         self.expires = math.inf
         """When it is too late to send it."""
+        self.done: Done | None = None
+        """Somebody who waits for its fate."""
         self.counted = True
         """False for what is sent again by itself: a heartbeat is nobody's assignment."""
 
@@ -100,13 +103,23 @@ class Ledger:
             self._enter(entry)
 
     def command(
-        self, table: str, address: int, count: int, width: int, mask: int, name: str, value: int, expires: float
+        self,
+        table: str,
+        address: int,
+        count: int,
+        width: int,
+        mask: int,
+        name: str,
+        value: int,
+        expires: float,
+        done: Done | None = None,
     ) -> None:
         """Enter an assignment that is sent by itself with this value, in its turn, and not after `expires`."""
         self._sequence += 1
         entry = Entry(self._sequence, table, name, dict(split(address, count, width, mask)))
         entry.values = {at: cell_of(address, count, width, value, at) for at in entry.waiting}
         entry.expires = expires
+        entry.done = done
         self._commands[entry.sequence] = entry
         self._enter(entry)
 
@@ -137,7 +150,7 @@ class Ledger:
         self._waiting.pop(entry.sequence, None)
         if fate in FAILED:
             self._fail(entry, fate, cause)
-        self._close_if_done(entry, fate, cells)
+        self._close_if_done(entry, fate, cells, cause)
 
     def waiting(self) -> Iterable[Entry]:
         """The entries of which something is still to be sent, oldest first."""
@@ -219,7 +232,7 @@ class Ledger:
                 self._waiting = dict(sorted(self._waiting.items()))
             self._close_if_done(entry, "superseded", bits)
 
-    def settle(self, shipment: Shipment, fate: Fate, cause: str = "") -> None:
+    def settle(self, shipment: Shipment, fate: Fate, cause: str = "", code: int = 0) -> None:
         """The device answered, or did not. A failed entry is told to the next `flush()`."""
         for entry, bits in shipment:
             if entry.sequence not in self._open:
@@ -232,7 +245,7 @@ class Ledger:
                 entry.sent.clear()
                 self._waiting.pop(entry.sequence, None)
                 self._fail(entry, fate, cause)
-                self._close_if_done(entry, fate, {*bits, *rest})
+                self._close_if_done(entry, fate, {*bits, *rest}, cause, code)
             else:
                 self._close_if_done(entry, fate, bits)
 
@@ -262,7 +275,7 @@ class Ledger:
                     del self._waiting[older.sequence]
                 self._close_if_done(older, "superseded", {address: bits})
 
-    def _close_if_done(self, entry: Entry, fate: Fate, touched: Iterable[int]) -> None:
+    def _close_if_done(self, entry: Entry, fate: Fate, touched: Iterable[int], cause: str = "", code: int = 0) -> None:
         for at in touched:
             if at not in entry.waiting and at not in entry.sent:
                 owners = self._owners[entry.table, at]
@@ -272,6 +285,8 @@ class Ledger:
         if not entry.waiting and not entry.sent:
             del self._open[entry.sequence]
             self._commands.pop(entry.sequence, None)
+            if entry.done is not None:
+                entry.done(fate, cause, code)
             if entry.counted:
                 setattr(self, fate, getattr(self, fate) + 1)
             else:

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 from msm.errors import AddressError, DeclarationError, StaleError
 from msm.memory.atomic import Assignment, Transaction, put
 from msm.memory.health import Health
-from msm.memory.journal import Backlog, Journal, Region, Span
+from msm.memory.journal import Backlog, Done, Journal, Region, Span
 
 TableName: TypeAlias = Literal["holding", "input", "coil", "discrete"]
 
@@ -209,24 +209,34 @@ class Image:
         count: int,
         change: Callable[[bytes], bytes],
         mask: int | None = None,
-    ) -> None:
+        done: Done | None = None,
+    ) -> int:
         """What a remote client writes: the clients of this memory forward it like an assignment.
 
         :param change: gets the cells as they travel and gives the new ones; called under the lock.
         :param mask: the bits that are written, where it is not the whole of the cells.
+        :param done: called, in whatever thread, by each client that forwards it, when its device has answered.
+        :returns: how many clients will call `done`.
         :raises AddressError: some of these bits are declared as read-only.
         """
         span = Span(table, address, count, self._all(table, count) if mask is None else mask, "")
         region = self.region(span)
         self._check_writable(span, region)
         with self.lock:
-            self._store(region, self._align(span, change(self.read(table, address, count))), "remote")
+            cells = change(self.read(table, address, count))
+            self._store(region, self._align(span, cells), "remote")
             self._backlog.forget(region)
-            if self._journals:
+            journals = self._journals
+            if journals:
                 named = span._replace(name=f"{table}[{address}]")
-                for journal in self._journals:
-                    journal.mark(named)
+                order: Literal["big", "little"] = "big" if self.tables[table].width == 16 else "little"
+                for journal in journals:
+                    if done is None:
+                        journal.mark(named)
+                    else:
+                        journal.command(named, int.from_bytes(cells, order), done)
         self._ring()
+        return len(journals) if done is not None else 0
 
     def merge(self, table: str, address: int, count: int, change: Callable[[bytes], bytes]) -> None:
         """What a poll brings: noted for nobody, since it is the device's own.

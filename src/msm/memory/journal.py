@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 
 class Span(NamedTuple):
@@ -34,12 +34,19 @@ class Region(NamedTuple):
     bits: int
 
 
+Done: TypeAlias = Callable[[str, str, int], None]  # fate, cause, and the exception code of the device or 0
+
+
 class Command(NamedTuple):
-    """An assignment that is sent by itself: `value` is an integer over the cells of the span."""
+    """An assignment that is sent by itself: `value` is an integer over the cells of the span.
+
+    `done` is somebody who waits for its fate: a server that answers its client only then.
+    """
 
     span: Span
     value: int
     number: int
+    done: Done | None = None
 
 
 MAX_COMMANDS = 1000  # that nobody has taken yet
@@ -67,16 +74,18 @@ class Journal:
         """Note one assignment."""
         self._marks[span] = self._marks.pop(span, 0) + 1
 
-    def command(self, span: Span, value: int) -> None:
+    def command(self, span: Span, value: int, done: Done | None = None) -> None:
         """Note a command: each one is kept, with its value."""
         if self._commands == MAX_COMMANDS:
             oldest = next(mark for mark in self._marks if isinstance(mark, Command))
             del self._marks[oldest]
             self.dropped += 1
+            if oldest.done is not None:
+                oldest.done("expired", "too many commands are waiting", 0)
             self._commands -= 1
         self._number += 1
         self._commands += 1
-        self._marks[Command(span, value, self._number)] = 1
+        self._marks[Command(span, value, self._number, done)] = 1
 
     def ring(self) -> None:
         """Tell the owner, once until it drains: waking an event loop costs more than an assignment."""

@@ -45,7 +45,8 @@ ACKNOWLEDGE = 5
 BUSY = (5, 6)  # acknowledge, server device busy (application protocol V1.1b3, section 7)
 BUSY_PAUSE = 0.1  # seconds before a busy device is asked again, doubled while it stays busy
 MAX_BUSY_PAUSE = 2.0
-NOT_THERE = (10, 11)  # a gateway that does not reach the unit
+NO_ANSWER_BEHIND = 11
+NOT_THERE = (10, NO_ANSWER_BEHIND)  # a gateway that does not reach the unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class Device:
         self._window = 1
         self._window_most = terms.max_in_flight
         self._wrote_last = False
+        self._quiet = False
         self._hold = -math.inf
         self._busy_pause = BUSY_PAUSE
         self._unsure: dict[Cell, int] = {}
@@ -203,6 +205,9 @@ class Device:
             self._wait_for_busy(job, code, now)
         elif isinstance(request, Read):
             self._read_refused(job, code, cause, now)
+        elif code == NO_ANSWER_BEHIND:
+            # The gateway sent it on and heard nothing: it may have been done.
+            self._not_answered(job, cause)
         elif self.features.learn(request, single=job.single, code=code):
             self.ledger.take_back(job.shipment)
         elif (newest := max(entry.sequence for entry, _ in job.shipment)) > self._alone and len(job.shipment) > 1:
@@ -270,11 +275,12 @@ class Device:
             return waking
         for _, due in self._beats.values():
             waking = min(waking, due)
-        if len(self._jobs) >= self._window:
+        if len(self._jobs) >= self._window or (self._quiet and self._jobs):
             return waking
         if self._hold > -math.inf:
             return min(waking, self._hold)
-        return min(waking, self._polling.next_due(), self.holes.next_probe())
+        probing = self.holes.next_probe() if self._pulled else math.inf
+        return min(waking, self._polling.next_due(), probing)
 
     def poll_now(self) -> dict[float, int]:
         """Ask for everything as soon as possible. Returns what `polled()` is to be asked with."""
@@ -308,6 +314,9 @@ class Device:
     # -- choosing
 
     def _choose(self, now: float) -> Job | None:
+        if self._quiet and self._jobs:
+            return None
+        self._quiet = False
         reading = self._polling.ready(now)
         self._finish(self._polling.idle(), now)
         if self._pulled and (self._fresh_word or not (self._wrote_last and reading)):
@@ -390,11 +399,13 @@ class Device:
 
     def _read_before_write(self, table: str, address: int) -> Job | None:
         # Nothing else may be out: an older read would bring an older word.
-        return Job(Read(table, address, 1), before_write=True) if not self._jobs else None
+        self._quiet = bool(self._jobs)
+        return None if self._quiet else Job(Read(table, address, 1), before_write=True)
 
     def _read_back(self, waiting: Entry) -> Job | None:
         """Read the cells that nobody is sure of and that the oldest assignment waits for."""
-        if self._jobs:
+        self._quiet = bool(self._jobs)
+        if self._quiet:
             return None
         table = waiting.table
         first = min(at for name, at in self._unsure if name == table)

@@ -138,7 +138,9 @@ class Ledger:
 
     def next_expiry(self) -> float:
         """When the next command expires."""
-        return min((entry.expires for entry in self._commands.values() if entry.waiting), default=math.inf)
+        return min(
+            (entry.expires for entry in self._commands.values() if entry.waiting and not entry.sent), default=math.inf
+        )
 
     def give_way(self, entry: Entry) -> None:
         """The device has changed the same bits, and its value wins."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import anyio
 
@@ -92,6 +92,7 @@ class AsyncModbusClient:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._silent = 0
+        self._answered = False
         self._connections = 0
         self._trouble = "nothing was tried yet"
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -308,6 +309,7 @@ class AsyncModbusClient:
         self._connections += 1
         self.stats.reconnects = self._connections - 1
         self._silent = 0
+        self._answered = False
         self._trouble = f"{self.endpoint}: connected, but no answer yet"
         self._device.connected()
         self._pump()
@@ -315,11 +317,10 @@ class AsyncModbusClient:
             cause = await lost
         finally:
             self._release(link)
-        answered = self._state is LinkState.ONLINE
         if self._silent < SILENT_TRANSACTIONS:
             self._offline(f"{self.endpoint}: {cause or 'the device closed the connection'}")
         self.stats.errors["connection"] += 1
-        return answered
+        return self._answered
 
     def _release(self, link: ClientLink | None) -> None:
         """Let go of the connection and of what was outstanding on it."""
@@ -351,9 +352,11 @@ class AsyncModbusClient:
                 await asyncio.wait([task])
             if not task.cancelled() and task.exception() is not None:
                 log.error("%s: the client's task failed", self.endpoint, exc_info=task.exception())
-        for _, answer in self._calls:
-            if not answer.done():
-                answer.set_exception(StateError(f"{self.endpoint}: the client was stopped"))
+        waiting: list[asyncio.Future[Any]] = [answer for _, answer in self._calls]
+        waiting += [future for _, future in self._waiters]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(StateError(f"{self.endpoint}: the client was stopped"))
         self._calls.clear()
 
     # -- one step: called when something was assigned, answered, or is due
@@ -451,6 +454,7 @@ class AsyncModbusClient:
             return
         self._outstanding = None
         self._silent = 0
+        self._answered = True
         if self._state is not LinkState.ONLINE:
             log.info("%s: online", self.endpoint)
             self._state = LinkState.ONLINE

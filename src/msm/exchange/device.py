@@ -48,7 +48,7 @@ class Stats:
     errors: Counter[str] = field(default_factory=Counter)
     """Failures by kind: "timeout", "protocol", "connection", "exception 02", ..."""
     racy_writes: int = 0
-    """Bits written by reading and writing back their word, since the device has no mask write."""
+    """Times that bits were written by reading and writing back their word: the device has no mask write."""
     conflicts: int = 0
     """Bits that the device changed while an assignment of them was on its way."""
     reconnects: int = 0
@@ -71,6 +71,8 @@ class Job:
     """Part of the regular poll."""
     before_write: bool = False
     """The reading half of a read-modify-write."""
+    racy: bool = False
+    """The writing half."""
 
 
 class Device:
@@ -156,6 +158,7 @@ class Device:
             if job.before_write:
                 self._fresh_word = cells[0]
         else:
+            self.stats.racy_writes += job.racy
             self.ledger.settle(job.shipment, "acknowledged")
         self._ended(job, now)
 
@@ -219,6 +222,7 @@ class Device:
         """The next job, which counts as sent from now on; or nothing before `wake()`."""
         if not self._connected or self._job is not None or now < self._hold:
             return None
+        self._hold = -math.inf
         reading = self._reading(now)
         job = None
         if self._pulled and (self._fresh_word or not (self._wrote_last and reading)):
@@ -237,7 +241,9 @@ class Device:
         """When `next()` may have something by the passing of time alone."""
         if not self._connected or self._job is not None:
             return math.inf
-        return max(self._hold, -math.inf if self._in_cycle else self._due)
+        if self._hold > -math.inf:
+            return self._hold
+        return -math.inf if self._in_cycle else self._due
 
     def poll_now(self) -> int:
         """Ask for everything as soon as possible. Returns the number of the cycle that will answer."""
@@ -278,20 +284,24 @@ class Device:
         self.stats.cycle_time = now - self._cycle_began
 
     def _write_job(self) -> Job | None:
+        # A word that was read for its read-modify-write is fresh for the very next write only.
+        fresh, self._fresh_word = self._fresh_word, None
         limits = self._write_limits if self._multi_write else dict.fromkeys(WIDTH, 1)
         request = next_write(self.ledger, limits, blocked=self._unsure, alone=self._alone)
         if request is None:
             return self._read_back() if self.ledger.pending else None
-        if isinstance(request, MaskWrite) and not self._mask_write:
-            word = (request.table, request.address)
-            if self._fresh_word != word:
-                return Job(Read(request.table, request.address, 1), before_write=True)
-            self._fresh_word = None
-            self.stats.racy_writes += 1
-            request = Write(request.table, request.address, 1)
-        count = request.cells if isinstance(request, Write) else 1
-        shipment = self.ledger.ship(request.table, request.address, request.address + count)
-        return Job(request, shipment, single=not self._multi_write)
+        racy = False
+        if isinstance(request, MaskWrite):
+            table, address, mask = request
+            if self._mask_write:
+                return Job(request, self.ledger.ship(table, address, address + 1, mask))
+            if fresh != (table, address):
+                return Job(Read(table, address, 1), before_write=True)
+            # The whole word goes out: all that waits in it goes along.
+            racy = True
+            request = Write(table, address, 1)
+        shipment = self.ledger.ship(request.table, request.address, request.address + request.cells)
+        return Job(request, shipment, single=not self._multi_write, racy=racy)
 
     def _read_back(self) -> Job | None:
         """Read the cells that nobody is sure of and that the oldest assignment waits for."""
@@ -305,6 +315,7 @@ class Device:
         return Job(Read(oldest.table, first, count))
 
     def _not_answered(self, job: Job, cause: str) -> None:
+        self.stats.racy_writes += job.racy
         for entry, bits in job.shipment:
             self._unsure.update((entry.table, at) for at in bits)
         self.ledger.settle(job.shipment, "unknown", cause)

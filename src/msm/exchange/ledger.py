@@ -126,11 +126,14 @@ class Ledger:
 
     # -- on the way to the device and back
 
-    def ship(self, table: str, first: int, end: int) -> Shipment:
-        """All that waits in these cells is on its way to the device."""
+    def ship(self, table: str, first: int, end: int, mask: int = -1) -> Shipment:
+        """What waits in these cells is on its way to the device: all of it, or the bits `mask` of each cell."""
         shipment: Shipment = []
         for entry in self.waiting_in(table, first, end):
-            bits = {at: entry.waiting.pop(at) for at in range(first, end) if at in entry.waiting}
+            bits = {at: part for at in range(first, end) if (part := entry.waiting.get(at, 0) & mask)}
+            if not bits:
+                continue
+            _remove(entry.waiting, bits)
             _add(entry.sent, bits)
             shipment.append((entry, bits))
             if not entry.waiting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
-from msm.exchange.ledger import Ledger
+from msm.exchange.ledger import Entry, Ledger
 
 MAX_READ_WORDS = 125  # application protocol V1.1b3, section 6.3
 MAX_WRITE_WORDS = 123  # section 6.12
@@ -80,33 +80,57 @@ def next_write(
     :param blocked: (table, address) of cells that have to be read back before anything is written there.
     :param alone: assignments up to this one travel by themselves: the device refused them together.
     """
-    waiting = iter(ledger.waiting())
-    oldest = next(waiting, None)
+    waiting = ledger.waiting()
+    oldest = next(iter(waiting), None)
     if oldest is None:
         return None
     table = oldest.table
     limit = limits[table]
     full = (1 << WIDTH[table]) - 1
-    first, end = _closed(ledger, table, *oldest.reach)
-    if end - first > limit:
-        first = oldest.reach[0]
-        end = min(oldest.reach[1], first + limit)
-    if any((table, at) in blocked for at in range(first, end)):
-        return None
-    bits = ledger.waiting_bits(table, first)
-    if bits != full:
-        return MaskWrite(table, first, bits)
-    end = next((at for at in range(first, end) if ledger.waiting_bits(table, at) != full), end)
+    run = None
+    first, end = oldest.reach
+    bits: dict[int, int] = {}
     for entry in waiting:
         low, high = entry.reach
-        if oldest.sequence <= alone or entry.table != table or low > end or high < first:
+        if entry is not oldest and (oldest.sequence <= alone or entry.table != table or low > end or high < first):
             break
-        low, high = _closed(ledger, table, min(first, low), max(end, high))
-        if high - low > limit or any(
-            ledger.waiting_bits(table, at) != full or (table, at) in blocked for at in range(low, high)
-        ):
+        low, high = min(first, low), max(end, high)
+        if high - low > limit or any((table, at) in blocked for at in range(low, high)):
             break
         first, end = low, high
+        for at, part in entry.waiting.items():
+            bits[at] = bits.get(at, 0) | part
+        if all(bits.get(at) == full for at in range(first, end)):
+            run = first, end
+    if run is not None:
+        return Write(table, run[0], run[1] - run[0])
+    return _part(ledger, oldest, limit, blocked, alone)
+
+
+def _part(
+    ledger: Ledger, oldest: Entry, limit: int, blocked: Container[tuple[str, int]], alone: int
+) -> Write | MaskWrite | None:
+    """What to write where the oldest assignment does not cover whole cells, or is longer than a request."""
+    table = oldest.table
+    full = (1 << WIDTH[table]) - 1
+    first, end = oldest.reach
+    bits: dict[int, int] = {}
+    if end - first > 1:
+        # A later assignment has taken some of its bits: it comes along, so that no value is torn.
+        closed = _closed(ledger, table, first, end)
+        first, end = closed if closed[1] - closed[0] <= limit else (first, min(end, first + limit))
+        bits = {at: ledger.waiting_bits(table, at) for at in range(first, end)}
+    else:
+        for entry in ledger.waiting():
+            stranger = entry.table != table or entry.reach != (first, end)
+            if entry is not oldest and (oldest.sequence <= alone or stranger):
+                break
+            bits[first] = bits.get(first, 0) | entry.waiting[first]
+    if any((table, at) in blocked for at in range(first, end)):
+        return None
+    if bits[first] != full:
+        return MaskWrite(table, first, bits[first])
+    end = next((at for at in range(first, end) if bits[at] != full), end)
     return Write(table, first, end - first)
 
 

@@ -11,8 +11,8 @@ from typing import Self, TypeAlias, Unpack
 
 import anyio
 
-from msm.errors import AddressError, StateError
-from msm.keywords import ServerKeywords, ServerSettings, by_unit
+from msm.errors import AddressError, BindError, LinkError, StateError
+from msm.keywords import ServerKeywords, ServerSettings, by_unit, check_wait
 from msm.memory.image import Image, TableName
 from msm.memory.store import MemoryStore, image_of
 from msm.wire import pdu
@@ -81,6 +81,7 @@ class AsyncModbusServer:
         :raises BindError: it cannot listen there; the message says what to do.
         :raises StateError: it was started before.
         """
+        wait = check_wait("wait", wait)
         if self._task is not None or self._stopped:
             raise StateError(f"{self.endpoint}: a server runs once, make a new one")
         bound: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -88,10 +89,12 @@ class AsyncModbusServer:
         try:
             async with asyncio.timeout(wait or None):
                 await bound
-        except BaseException:
+        except BaseException as error:
             task, self._task = self._task, None
             task.cancel()
             await asyncio.wait([task])
+            if isinstance(error, TimeoutError) and not isinstance(error, LinkError):
+                raise BindError(f"{self.endpoint}: the address could not be looked up within {wait:g} s") from None
             raise
 
     async def stop(self) -> None:

@@ -12,6 +12,8 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
 
@@ -20,7 +22,7 @@ from anyio.from_thread import BlockingPortal
 
 from msm import client, server
 from msm.client import AsyncModbusClient
-from msm.errors import StateError
+from msm.errors import LinkError, StateError
 from msm.exchange.conflict import Conflict
 from msm.exchange.ledger import Ledger, Totals
 from msm.exchange.schedule import LinkState
@@ -42,9 +44,18 @@ class _Worker:
     def __init__(self, name: str) -> None:
         self._portal: BlockingPortal | None = None
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=anyio.run, args=(self._serve,), name=name, daemon=True)
+        self._failure: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
-        self._ready.wait()
+
+    def _run(self) -> None:
+        try:
+            anyio.run(self._serve)
+        except OSError as error:
+            # An event loop needs file descriptors of its own, and there were none left.
+            self._failure = error
+        finally:
+            self._ready.set()
 
     async def _serve(self) -> None:
         async with BlockingPortal() as portal:
@@ -59,13 +70,17 @@ class _Worker:
 
     def call(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
         """Run a coroutine function in the loop; wait for what it returns or raises."""
-        assert self._portal is not None
+        self._ready.wait()
+        if self._portal is None:
+            raise LinkError(f"no event loop could be started: {self._failure}") from self._failure
         return self._portal.call(function, *args)
 
     def end(self, last: Callable[[], Awaitable[None]]) -> None:
         """Run a last coroutine function in the loop, then end loop and thread. Does not wait; see `join()`."""
+        self._ready.wait()
         portal = self._portal
-        assert portal is not None
+        if portal is None:
+            return
 
         async def finish() -> None:
             try:
@@ -77,7 +92,8 @@ class _Worker:
             # Called from a callback: the loop cannot wait for itself.
             self._finishing = asyncio.get_running_loop().create_task(finish())
         else:
-            portal.start_task_soon(finish)
+            with suppress(RuntimeError):  # it has ended already
+                portal.start_task_soon(finish)
 
     def join(self, timeout: float) -> bool:
         """Wait for the thread to end; tells whether it has."""
@@ -108,13 +124,18 @@ class _Door(Generic[Engine]):
         worker = self._worker = _Worker(f"{type(self).__name__} {self.endpoint}")
         _running.add(self)
         try:
+            if self._killed:
+                raise self._killed_meanwhile("run")
             worker.call(self._engine.start, wait)
-        except BaseException:
+        except BaseException as error:
             # Nothing is left behind by a start that failed, or that Ctrl+C ended; it may be tried again.
-            self._worker = None
             _running.discard(self)
-            worker.end(_nothing)
-            worker.join(GRACE)
+            if not self._killed:
+                self._worker = None
+            worker.end(self._engine.stop if self._killed else _nothing)
+            worker.join(self._patience)
+            if self._killed and isinstance(error, (CancelledError, RuntimeError)):
+                raise self._killed_meanwhile("run") from None
             raise
 
     def _call(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
@@ -126,7 +147,15 @@ class _Door(Generic[Engine]):
             raise StateError(f"{name}: {self.endpoint} runs in the process that this one was forked from")
         if worker.is_current:
             raise StateError(f"{name}: called from a callback of the same door it would wait for itself")
-        return worker.call(function, *args)
+        try:
+            return worker.call(function, *args)
+        except (CancelledError, RuntimeError):
+            if self._killed:
+                raise self._killed_meanwhile(name) from None
+            raise
+
+    def _killed_meanwhile(self, what: str) -> StateError:
+        return StateError(f"{what}: {self.endpoint} was killed meanwhile")
 
     def kill(self) -> None:
         """Stop, and wait until the thread has ended.

@@ -192,24 +192,28 @@ def next_write(
             run = first, end
     if run is not None:
         return Write(table, run[0], run[1] - run[0])
-    return _part(ledger, oldest, bits, limit, blocked)
+    return _part(ledger, oldest, limit, blocked, alone)
 
 
 def _part(
-    ledger: Ledger, oldest: Entry, bits: Mapping[int, int], limit: int, blocked: Container[tuple[str, int]]
+    ledger: Ledger, oldest: Entry, limit: int, blocked: Container[tuple[str, int]], alone: int
 ) -> Write | MaskWrite | None:
-    """What to write where the oldest assignment does not cover whole cells, or is longer than a request.
-
-    :param bits: what it and those that follow it in order have assigned.
-    """
+    """What to write where the oldest assignment does not cover whole cells, or is longer than a request."""
     table = oldest.table
     full = (1 << WIDTH[table]) - 1
     first, end = oldest.reach
+    bits: dict[int, int] = {}
     if end - first > 1:
         # A later assignment has taken some of its bits: it comes along, so that no value is torn.
         closed = _closed(ledger, table, first, end)
         first, end = closed if closed[1] - closed[0] <= limit else (first, min(end, first + limit))
         bits = {at: ledger.waiting_bits(table, at) for at in range(first, end)}
+    else:
+        for entry in ledger.waiting():
+            stranger = entry.table != table or entry.reach != (first, end) or entry.values is not None
+            if entry is not oldest and (oldest.sequence <= alone or stranger):
+                break
+            bits[first] = bits.get(first, 0) | entry.waiting[first]
     if any((table, at) in blocked for at in range(first, end)):
         return None
     if bits[first] != full:

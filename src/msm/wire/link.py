@@ -10,6 +10,7 @@ from collections.abc import Callable
 from msm.errors import BindError, ConnectError, ProtocolError
 from msm.wire.endpoint import Endpoint
 from msm.wire.framing import MbapFramer, frame
+from msm.wire.lookup import Address, first_of, look_up
 
 ReplyHandler = Callable[[int, bytes], None]
 LostHandler = Callable[[Exception | None], None]
@@ -92,12 +93,24 @@ async def connect(endpoint: Endpoint, timeout: float) -> ClientLink:
     :raises ConnectError: nobody there.
     """
     loop = asyncio.get_running_loop()
+
+    async def open_link(address: Address) -> ClientLink:
+        family, place = address
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, place)
+            return (await loop.create_connection(ClientLink, sock=sock))[1]
+        except BaseException:
+            sock.close()
+            raise
+
     try:
         async with asyncio.timeout(timeout):
-            _, link = await loop.create_connection(ClientLink, endpoint.host, endpoint.port, happy_eyeballs_delay=0.25)
+            link = await first_of(await look_up(endpoint.host, endpoint.port), open_link)
     except TimeoutError:
         raise ConnectError(f"{endpoint}: no connection within {timeout} s; is the address right?") from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise ConnectError(f"{endpoint}: {_reason(error)}") from error
     return link
 
@@ -113,9 +126,9 @@ async def listen(
     sockets: list[socket.socket] = []
     port = endpoint.port
     try:
-        infos = await loop.getaddrinfo(endpoint.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = await look_up(endpoint.host, port, passive=True)
         # "localhost" is 127.0.0.1 and ::1: a client may try either, so both listen, at the same port.
-        for family, _, _, _, address in sorted(set(infos), key=lambda info: info[0] != socket.AF_INET):
+        for family, address in sorted(addresses, key=lambda each: each[0] != socket.AF_INET):
             sock = _bind(family, (address[0], port, *address[2:]))
             if sock is not None:
                 sockets.append(sock)
@@ -123,7 +136,7 @@ async def listen(
         if not sockets:
             raise OSError(errno.EADDRNOTAVAIL, "this machine does not have that address")
         listeners = [await loop.create_server(protocol, sock=sock) for sock in sockets]
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         for sock in sockets:
             sock.close()
         raise BindError(f"{endpoint}: cannot listen, {_advice(endpoint, error)}") from error
@@ -150,7 +163,9 @@ def _bind(family: int, address: tuple[object, ...]) -> socket.socket | None:
     return sock
 
 
-def _advice(endpoint: Endpoint, error: OSError) -> str:
+def _advice(endpoint: Endpoint, error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return _reason(error)
     if error.errno == errno.EADDRINUSE:
         return "the port is taken: stop the program that has it, or take another port (:0 asks for a free one)"
     if error.errno == errno.EACCES:
@@ -161,10 +176,12 @@ def _advice(endpoint: Endpoint, error: OSError) -> str:
     return _reason(error)
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return f"the name cannot be one ({error})"
     if isinstance(error, socket.gaierror):
         return f"the name is not known ({error.strerror})"
-    if isinstance(error, ConnectionRefusedError) or "111" in str(error):
+    if isinstance(error, ConnectionRefusedError):
         return "connection refused: is the server running, and is this its port?"
     return error.strerror or str(error) or type(error).__name__
 

@@ -190,8 +190,8 @@ class Image:
         """
         span = Span(table, address, count, self._all(table, count) if mask is None else mask, "")
         region = self.region(span)
-        self._check_writable(span, region)
         with self.lock:
+            self._check_writable(span, region)
             self._store(region, self._align(span, change(self.read(table, address, count))), "remote")
             self._backlog.forget(region)
             if self._journals:
@@ -221,10 +221,11 @@ class Image:
     def _check_writable(self, span: Span, region: Region) -> None:
         if self.protection is None:
             return
-        if self._protected is None:
-            self._protected = self.protection()
+        protected = self._protected
+        if protected is None:
+            protected = self._protected = self.protection()
         offset, size, bits = region
-        if int.from_bytes(self._protected[offset : offset + size], "big") & bits:
+        if int.from_bytes(protected[offset : offset + size], "big") & bits:
             raise AddressError(f"{span.table} {span.address} to {span.address + span.cells - 1}: read-only")
 
     # -- those who listen

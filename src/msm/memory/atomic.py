@@ -64,13 +64,14 @@ class Transaction:
             transaction = cls(image.buffer.copy())
             image.transactions.append(transaction)
             image.special.append(transaction)
-            token = _current.set((*_current.get(), transaction))
+            _current.set((*_current.get(), transaction))
             try:
                 yield
             finally:
-                _current.reset(token)
                 image.transactions.remove(transaction)
                 image.special.remove(transaction)
+                # Not by a token: a generator may be closed in another context than the one it was begun in.
+                _current.set(tuple(other for other in _current.get() if other is not transaction))
             image.assign_all(transaction.assignments)
 
     def stage(self, assignment: Assignment) -> None:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from msm.errors import LinkTimeoutError
+from msm.errors import DeclarationError, LinkTimeoutError
 from msm.memory.image import Image, Origin, Place
 
 log = logging.getLogger("msm.memory")
@@ -50,8 +50,11 @@ class Queue:
         self.decoders: Decoders = {}
         self.missed = 0
         self.owner: object = None
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise DeclarationError(f"size {size!r} is not a number of changes from 1")
         self._changes: deque[tuple[Callable[[bytes], Any], str, bytes, bytes, Origin, float]] = deque(maxlen=size)
         self._on_change = on_change
+        self._lock = threading.Lock()  # so that none is counted as missed that is just being taken
 
     @property
     def held(self) -> bool:
@@ -60,9 +63,10 @@ class Queue:
 
     def note(self, place: Place, before: bytes, after: bytes, origin: Origin, at: float) -> None:
         """A place has changed. The image's lock is held."""
-        if len(self._changes) == self._changes.maxlen:
-            self.missed += 1
-        self._changes.append((self.decoders[place.name], place.name, before, after, origin, at))
+        with self._lock:
+            if len(self._changes) == self._changes.maxlen:
+                self.missed += 1
+            self._changes.append((self.decoders[place.name], place.name, before, after, origin, at))
 
     def ring(self) -> None:
         """Tell the consumer, if there is something."""
@@ -71,10 +75,10 @@ class Queue:
 
     def take(self) -> Change | None:
         """The oldest change, or nothing."""
-        try:
+        with self._lock:
+            if not self._changes:
+                return None
             decode, name, before, after, origin, at = self._changes.popleft()
-        except IndexError:
-            return None
         return Change(name, decode(before), decode(after), origin, at)
 
     def __bool__(self) -> bool:
@@ -126,11 +130,11 @@ class ChangeStream:
         """
         event = asyncio.Event()
         waiter = (asyncio.get_running_loop(), event)
-        with self._condition:
-            self._waiters.append(waiter)
         try:
             while True:
                 event.clear()
+                with self._condition:
+                    self._waiters.append(waiter)
                 if (change := self.queue.take()) is not None:
                     return change
                 if self._closed:
@@ -138,7 +142,8 @@ class ChangeStream:
                 await event.wait()
         finally:
             with self._condition:
-                self._waiters.remove(waiter)
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
 
     def close(self) -> None:
         """End the stream; those who wait for a change are told."""
@@ -149,7 +154,8 @@ class ChangeStream:
     def _wake(self) -> None:
         with self._condition:
             self._condition.notify_all()
-            waiters = list(self._waiters)
+            # Each is told once for each time that it waits: a loop that is busy is not flooded with calls.
+            waiters, self._waiters = self._waiters, []
         for loop, event in waiters:
             try:
                 loop.call_soon_threadsafe(event.set)
@@ -209,13 +215,19 @@ class Watch:
         self._image.unwatch(self.queue)
         with self._condition:
             self._cancelled = True
+            self.queue.owner = None
             self._condition.notify_all()
 
     def _wake(self) -> None:
         with self._condition:
             if self._thread is None and not self._cancelled:
-                self._thread = threading.Thread(target=self._run, name=f"msm watch {self._name}", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=f"msm watch {self._name}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # too many threads, or the program is ending: not the assigner's fault
+                    log.exception("no thread for the callback that watches %s", self._name)
+                    return
+                self._thread = thread
             self._condition.notify_all()
 
     def _run(self) -> None:
@@ -226,12 +238,11 @@ class Watch:
                 if self._cancelled or not self.queue:
                     self._thread = None
                     return
-            change = self.queue.take()
-            if change is not None:
-                try:
+            try:
+                if (change := self.queue.take()) is not None:
                     self._callback(change)
-                except Exception:
-                    log.exception("the callback that watches %s raised", self._name)
+            except BaseException:  # sys.exit() in a callback too: it ends neither this thread nor the watch
+                log.exception("the callback that watches %s raised", self._name)
 
     def __repr__(self) -> str:
         return f"<Watch {self._name}, missed {self.missed}>"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import operator
 import struct
+import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
@@ -176,7 +177,12 @@ class FloatCodec(Codec[float]):
         super().__init__(kind, size)
         self._struct = struct.Struct({2: ">e", 4: ">f", 8: ">d"}[size])
         self._orders = orders
-        self._largest = {2: 65504.0, 4: 3.4028234663852886e38, 8: math.inf}[size]
+        self._largest = {2: 65504.0, 4: 3.4028234663852886e38, 8: sys.float_info.max}[size]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest value that is not infinite."""
+        return -self._largest, self._largest
 
     def decode(self, raw: bytes | bytearray) -> float:
         value: float = self._struct.unpack(self._orders.arrange(raw))[0]
@@ -187,7 +193,7 @@ class FloatCodec(Codec[float]):
         try:
             return bytes(self._orders.arrange(self._struct.pack(number)))
         except OverflowError:
-            raise out_of_range(name, value, self.kind, -self._largest, self._largest) from None
+            raise out_of_range(name, value, self.kind, *self.limits) from None
 
 
 class BcdCodec(Codec["int | None"]):
@@ -268,24 +274,30 @@ class ScaledCodec(Codec[float]):
         number = self._raw.decode(raw)
         if number is None:
             return number  # type: ignore[return-value]  # BCD that is not decimal
-        scaled = float(number * self._scale + self._offset)
-        return scaled if self._digits is None else round(scaled, self._digits)
+        return self._scaled(number)
 
     def encode(self, value: float, name: str) -> bytes:
         number = as_float(value, name, self.kind)
-        if isinstance(self._raw, FloatCodec):
-            return self._raw.encode((number - self._offset) / self._scale, name)
-        if not math.isfinite(number):
+        raw = (number - self._offset) / self._scale
+        whole = not isinstance(self._raw, FloatCodec)
+        if whole and not math.isfinite(number):
             raise ValueRangeError(f"{name}: {value!r} is not a number that {_a(self.kind)} can hold")
-        raw = round((number - self._offset) / self._scale)
         low, high = self._raw.limits  # type: ignore[attr-defined]
-        if not low <= raw <= high:
-            ends = sorted((low * self._scale + self._offset, high * self._scale + self._offset))
-            raise ValueRangeError(
-                f"{name}: {value!r} is out of range, {_a(self.kind)} with scale {self._scale:g} and offset "
-                f"{self._offset:g} takes {ends[0]:g} to {ends[1]:g}"
-            )
+        # A finite value may become an infinite one by its scale, which is then as little what was meant.
+        if math.isfinite(raw):
+            raw = round(raw) if whole else raw
+            fits = low <= raw <= high
+        else:
+            fits = not math.isfinite(number)
+        if not fits:
+            ends = sorted((self._scaled(low), self._scaled(high)))
+            kind = f"{self.kind} with scale {self._scale} and offset {self._offset}"
+            raise out_of_range(name, value, kind, *ends)
         return self._raw.encode(raw, name)
+
+    def _scaled(self, number: float) -> float:
+        scaled = float(number * self._scale + self._offset)
+        return scaled if self._digits is None else round(scaled, self._digits)
 
 
 class LimitedCodec(Codec[T]):
@@ -305,8 +317,7 @@ class LimitedCodec(Codec[T]):
     def encode(self, value: T, name: str) -> bytes:
         raw = self._inner.encode(value, name)  # its type comes first
         if value is not None and not self._low <= value <= self._high:  # type: ignore[operator]
-            limits = f"min {self._low:g}, max {self._high:g}"
-            raise ValueRangeError(f"{name}: {value!r} is outside its limits ({limits})")
+            raise ValueRangeError(f"{name}: {value!r} is outside its limits, min {self._low} and max {self._high}")
         return raw
 
 
@@ -354,7 +365,7 @@ class ArrayCodec(Codec[tuple[T, ...]]):
 
 def decimals(number: float) -> int:
     """How many decimals a number is written with: 1 for 0.1, 0 for 40."""
-    exponent = Decimal(repr(number)).normalize().as_tuple().exponent
+    exponent = Decimal(str(number)).normalize().as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 99
 
 

@@ -221,8 +221,8 @@ class Image:
         """
         span = Span(table, address, count, self._all(table, count) if mask is None else mask, "")
         region = self.region(span)
-        self._check_writable(span, region)
         with self.lock:
+            self._check_writable(span, region)
             cells = change(self.read(table, address, count))
             self._store(region, self._align(span, cells), "remote")
             self._backlog.forget(region)
@@ -259,10 +259,11 @@ class Image:
     def _check_writable(self, span: Span, region: Region) -> None:
         if self.protection is None:
             return
-        if self._protected is None:
-            self._protected = self.protection()
+        protected = self._protected
+        if protected is None:
+            protected = self._protected = self.protection()
         offset, size, bits = region
-        if int.from_bytes(self._protected[offset : offset + size], "big") & bits:
+        if int.from_bytes(protected[offset : offset + size], "big") & bits:
             raise AddressError(f"{span.table} {span.address} to {span.address + span.cells - 1}: read-only")
 
     # -- those who listen

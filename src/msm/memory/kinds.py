@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from msm.memory.codec import (
     ArrayCodec,
@@ -82,6 +82,28 @@ class NumberKeywords(WordKeywords, total=False):
     """The unit of measurement, e.g. "rpm"."""
 
 
+class ScaledKeywords(NumberKeywords, total=False):
+    """The keywords of numbers with a scale; these are told apart so that a type checker knows their floats."""
+
+    scale: Required[float]
+    """The raw number times this, plus `offset`, is the value."""
+    offset: float
+
+
+class OffsetKeywords(NumberKeywords):
+    """The keywords of numbers with an offset only."""
+
+    offset: float
+    """What is added to the raw number."""
+
+
+class FloatKeywords(NumberKeywords, total=False):
+    """The keywords of floats: scaled or not, they are floats."""
+
+    scale: float
+    offset: float
+
+
 class Kind:
     """A constructor: `name`, the `words` it takes (or "bits"), its `values`, and what it `gives`."""
 
@@ -124,13 +146,21 @@ class ByteKind(Kind):
     @overload
     def __call__(self, address: int, byte_number: int, **keywords: Unpack[NumberKeywords]) -> MemoryVariable[int]: ...
     @overload
+    def __call__(self, address: int, byte_number: int, **keywords: Unpack[ScaledKeywords]) -> MemoryVariable[float]: ...
+    @overload
+    def __call__(self, address: int, byte_number: int, **keywords: Unpack[OffsetKeywords]) -> MemoryVariable[float]: ...
+    @overload
     def __call__(
         self, address: int, byte_number: int, *, nan: int, **keywords: Unpack[NumberKeywords]
     ) -> MemoryVariable[int | None]: ...
     @overload
     def __call__(
-        self, address: int, byte_number: int, *, scale: float, offset: float = 0, **keywords: Unpack[NumberKeywords]
-    ) -> MemoryVariable[float]: ...
+        self, address: int, byte_number: int, *, nan: int, **keywords: Unpack[ScaledKeywords]
+    ) -> MemoryVariable[float | None]: ...
+    @overload
+    def __call__(
+        self, address: int, byte_number: int, *, nan: int, **keywords: Unpack[OffsetKeywords]
+    ) -> MemoryVariable[float | None]: ...
     def __call__(self, address: int, byte_number: int, **keywords: Any) -> MemoryVariable[Any]:
         problem = number_problem("byte_number", byte_number, 1)
         which = 0 if problem else byte_number
@@ -156,16 +186,18 @@ class IntKind(Kind):
     @overload
     def __call__(self, address: int, **keywords: Unpack[NumberKeywords]) -> MemoryVariable[int]: ...
     @overload
+    def __call__(self, address: int, **keywords: Unpack[ScaledKeywords]) -> MemoryVariable[float]: ...
+    @overload
+    def __call__(self, address: int, **keywords: Unpack[OffsetKeywords]) -> MemoryVariable[float]: ...
+    @overload
     def __call__(self, address: int, *, nan: int, **keywords: Unpack[NumberKeywords]) -> MemoryVariable[int | None]: ...
     @overload
     def __call__(
-        self, address: int, *, scale: float, offset: float = 0, **keywords: Unpack[NumberKeywords]
-    ) -> MemoryVariable[float]: ...
-    @overload
-    def __call__(self, address: int, *, offset: float, **keywords: Unpack[NumberKeywords]) -> MemoryVariable[float]: ...
+        self, address: int, *, nan: int, **keywords: Unpack[ScaledKeywords]
+    ) -> MemoryVariable[float | None]: ...
     @overload
     def __call__(
-        self, address: int, *, scale: float, nan: int, offset: float = 0, **keywords: Unpack[NumberKeywords]
+        self, address: int, *, nan: int, **keywords: Unpack[OffsetKeywords]
     ) -> MemoryVariable[float | None]: ...
     @overload
     def __call__(
@@ -173,8 +205,24 @@ class IntKind(Kind):
     ) -> MemoryVariable[tuple[int, ...]]: ...
     @overload
     def __call__(
-        self, address: int, *, count: int, scale: float, offset: float = 0, **keywords: Unpack[NumberKeywords]
+        self, address: int, *, count: int, **keywords: Unpack[ScaledKeywords]
     ) -> MemoryVariable[tuple[float, ...]]: ...
+    @overload
+    def __call__(
+        self, address: int, *, count: int, **keywords: Unpack[OffsetKeywords]
+    ) -> MemoryVariable[tuple[float, ...]]: ...
+    @overload
+    def __call__(
+        self, address: int, *, count: int, nan: int, **keywords: Unpack[NumberKeywords]
+    ) -> MemoryVariable[tuple[int | None, ...]]: ...
+    @overload
+    def __call__(
+        self, address: int, *, count: int, nan: int, **keywords: Unpack[ScaledKeywords]
+    ) -> MemoryVariable[tuple[float | None, ...]]: ...
+    @overload
+    def __call__(
+        self, address: int, *, count: int, nan: int, **keywords: Unpack[OffsetKeywords]
+    ) -> MemoryVariable[tuple[float | None, ...]]: ...
     def __call__(self, address: int, **keywords: Any) -> MemoryVariable[Any]:
         def make(orders: Orders) -> Placed:
             return 0, dress(IntCodec(self.name, self._size, self._signed, orders), keywords)
@@ -190,17 +238,19 @@ class FloatKind(Kind):
         self._size = 2 * words
 
     @overload
-    def __call__(
-        self, address: int, *, scale: float = 1, offset: float = 0, **keywords: Unpack[NumberKeywords]
-    ) -> MemoryVariable[float]: ...
+    def __call__(self, address: int, **keywords: Unpack[FloatKeywords]) -> MemoryVariable[float]: ...
     @overload
     def __call__(
-        self, address: int, *, nan: float, scale: float = 1, offset: float = 0, **keywords: Unpack[NumberKeywords]
+        self, address: int, *, nan: float, **keywords: Unpack[FloatKeywords]
     ) -> MemoryVariable[float | None]: ...
     @overload
     def __call__(
-        self, address: int, *, count: int, scale: float = 1, offset: float = 0, **keywords: Unpack[NumberKeywords]
+        self, address: int, *, count: int, **keywords: Unpack[FloatKeywords]
     ) -> MemoryVariable[tuple[float, ...]]: ...
+    @overload
+    def __call__(
+        self, address: int, *, count: int, nan: float, **keywords: Unpack[FloatKeywords]
+    ) -> MemoryVariable[tuple[float | None, ...]]: ...
     def __call__(self, address: int, **keywords: Any) -> MemoryVariable[Any]:
         def make(orders: Orders) -> Placed:
             return 0, dress(FloatCodec(self.name, self._size, orders), keywords)
@@ -218,13 +268,43 @@ class BcdKind(Kind):
     @overload
     def __call__(self, address: int, **keywords: Unpack[NumberKeywords]) -> MemoryVariable[int | None]: ...
     @overload
+    def __call__(self, address: int, **keywords: Unpack[ScaledKeywords]) -> MemoryVariable[float | None]: ...
+    @overload
+    def __call__(self, address: int, **keywords: Unpack[OffsetKeywords]) -> MemoryVariable[float | None]: ...
+    @overload
+    def __call__(self, address: int, *, nan: int, **keywords: Unpack[NumberKeywords]) -> MemoryVariable[int | None]: ...
+    @overload
     def __call__(
-        self, address: int, *, scale: float, offset: float = 0, **keywords: Unpack[NumberKeywords]
+        self, address: int, *, nan: int, **keywords: Unpack[ScaledKeywords]
+    ) -> MemoryVariable[float | None]: ...
+    @overload
+    def __call__(
+        self, address: int, *, nan: int, **keywords: Unpack[OffsetKeywords]
     ) -> MemoryVariable[float | None]: ...
     @overload
     def __call__(
         self, address: int, *, count: int, **keywords: Unpack[NumberKeywords]
     ) -> MemoryVariable[tuple[int | None, ...]]: ...
+    @overload
+    def __call__(
+        self, address: int, *, count: int, **keywords: Unpack[ScaledKeywords]
+    ) -> MemoryVariable[tuple[float | None, ...]]: ...
+    @overload
+    def __call__(
+        self, address: int, *, count: int, **keywords: Unpack[OffsetKeywords]
+    ) -> MemoryVariable[tuple[float | None, ...]]: ...
+    @overload
+    def __call__(
+        self, address: int, *, count: int, nan: int, **keywords: Unpack[NumberKeywords]
+    ) -> MemoryVariable[tuple[int | None, ...]]: ...
+    @overload
+    def __call__(
+        self, address: int, *, count: int, nan: int, **keywords: Unpack[ScaledKeywords]
+    ) -> MemoryVariable[tuple[float | None, ...]]: ...
+    @overload
+    def __call__(
+        self, address: int, *, count: int, nan: int, **keywords: Unpack[OffsetKeywords]
+    ) -> MemoryVariable[tuple[float | None, ...]]: ...
     def __call__(self, address: int, **keywords: Any) -> MemoryVariable[Any]:
         def make(orders: Orders) -> Placed:
             return 0, dress(BcdCodec(self.name, self._size, orders), keywords)
@@ -241,15 +321,24 @@ class BitsKind(Kind):
     ) -> MemoryVariable[int]: ...
     @overload
     def __call__(
-        self,
-        address: int,
-        bit_number: int,
-        length: int,
-        *,
-        scale: float,
-        offset: float = 0,
-        **keywords: Unpack[NumberKeywords],
+        self, address: int, bit_number: int, length: int, **keywords: Unpack[ScaledKeywords]
     ) -> MemoryVariable[float]: ...
+    @overload
+    def __call__(
+        self, address: int, bit_number: int, length: int, **keywords: Unpack[OffsetKeywords]
+    ) -> MemoryVariable[float]: ...
+    @overload
+    def __call__(
+        self, address: int, bit_number: int, length: int, *, nan: int, **keywords: Unpack[NumberKeywords]
+    ) -> MemoryVariable[int | None]: ...
+    @overload
+    def __call__(
+        self, address: int, bit_number: int, length: int, *, nan: int, **keywords: Unpack[ScaledKeywords]
+    ) -> MemoryVariable[float | None]: ...
+    @overload
+    def __call__(
+        self, address: int, bit_number: int, length: int, *, nan: int, **keywords: Unpack[OffsetKeywords]
+    ) -> MemoryVariable[float | None]: ...
     def __call__(self, address: int, bit_number: int, length: int, **keywords: Any) -> MemoryVariable[Any]:
         problem = number_problem("bit_number", bit_number, 15)
         problem = problem or number_problem("length", length, 16 - (0 if problem else bit_number), lowest=1)
@@ -354,7 +443,7 @@ class BitKind(Kind):
                 return 0, BoolCodec(self.name, address % 8)
             return 0, PackedBitsCodec(self.name, address % 8, count)
 
-        return self.declare(address, make, {}, {**keywords, "table": self.name}, "")
+        return self.declare(address, make, {}, {"table": self.name, **keywords})
 
 
 _ENUM_SIZES = {"word": (1, False), "int16": (1, True), "uint32": (2, False), "int32": (2, True)}

@@ -26,6 +26,9 @@ class UnknownEnumValue(int):
         self.enum_type = enum_type
         return self
 
+    def __reduce__(self) -> tuple[type[UnknownEnumValue], tuple[int, type[enum.Enum]]]:
+        return type(self), (int(self), self.enum_type)  # for copy and pickle, which would forget the enum
+
     def __repr__(self) -> str:
         return f"<{self.enum_type.__name__}: unknown {int(self)}>"
 
@@ -105,7 +108,8 @@ class DateTimeCodec(Codec["datetime | None"]):
             raise ValueRangeError(f"{name}: {value} has a time zone, and {self._name} is the device's own clock")
         try:
             raw = self._layout.write(value)
-            if self._layout.read(raw).year != value.year:
+            # Fields may have a year of two digits. A count is in UTC, where New Year's Eve is another one.
+            if not self._layout.swaps and self._layout.read(raw).year != value.year:
                 raise ValueError
         except (ValueError, OverflowError):
             raise ValueRangeError(f"{name}: {value} is outside what {self._name} can say") from None

@@ -117,7 +117,9 @@ class MemoryStore:
 
     # -- variables
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    # No type for `value`: after `mem.X = MemoryVariable.word(0)` both type checkers then know mem.X as Any. With Any
+    # pyright, and with object mypy, would take it for the MemoryVariable that was assigned.
+    def __setattr__(self, name: str, value) -> None:  # type: ignore[no-untyped-def]
         setter = self._setters.get(name)
         if setter is not None and not isinstance(value, MemoryVariable):
             setter(value)
@@ -161,9 +163,7 @@ class MemoryStore:
 
     def _declarations_changed(self) -> None:
         self._image.declarations_changed()
-        queues = [(queue, names) for queue, names in self._queues if queue.held]
-        self._queues[:] = queues
-        for queue, names in queues:
+        for queue, names in self._followers():
             self._aim(queue, names)
 
     def _unknown(self, name: str) -> str:
@@ -178,9 +178,11 @@ class MemoryStore:
         return bound
 
     def _read_only_bits(self) -> bytearray:
-        """The bits that remote clients may not write: declared "ro", and by no variable as writable."""
-        with self._image.lock:
-            variables = [(variable.access, self._bound[name].region) for name, variable in self._variables.items()]
+        """The bits that remote clients may not write: declared "ro", and by no variable as writable.
+
+        The image's lock is held: no declaration comes between this answer and its use.
+        """
+        variables = [(variable.access, self._bound[name].region) for name, variable in self._variables.items()]
         bits = bytearray(len(self._image.buffer))
         for only_reading in (True, False):
             for access, (offset, size, mask) in variables:
@@ -200,13 +202,14 @@ class MemoryStore:
 
         :raises UnknownVariableError: it was never declared.
         """
-        span = self._known(name).span
-        variable = self._variables[name]
         with self._image.lock:
+            span, (offset, size, _), codec = self._known(name)
+            variable = self._variables[name]
             condition = self._image.health.of(span.table, span.address, span.cells)
-        words = tuple(self._cells(self._image.tables[span.table], span.address, span.cells))
+            seen = self._image.view().copy()  # the value and its words are of the same instant
+        words = tuple(self._cells(self._image.tables[span.table], span.address, span.cells, seen))
         return Info(
-            name, self[name], words, span.table, span.address,
+            name, codec.decode(seen[offset : offset + size]), words, span.table, span.address,
             condition.quality, condition.at, condition.error, variable.unit, variable.label,
         )  # fmt: skip
 
@@ -325,8 +328,14 @@ class MemoryStore:
         return LinkTimeoutError(f"{name}: not the value that was waited for within {timeout:g} s, it is {self[name]!r}")
 
     def _follow(self, queue: Queue, names: tuple[str, ...]) -> None:
-        self._queues.append((queue, names))
+        self._followers((queue, names))
         self._aim(queue, names)
+
+    def _followers(self, *more: tuple[Queue, tuple[str, ...]]) -> list[tuple[Queue, tuple[str, ...]]]:
+        """The queues that somebody still consumes, and these; the others are forgotten."""
+        with self._image.lock:
+            self._queues[:] = [*(each for each in self._queues if each[0].held), *more]
+            return self._queues.copy()
 
     def _aim(self, queue: Queue, names: tuple[str, ...]) -> None:
         """Point a queue at the places of its variables; without names it follows all, also later ones."""
@@ -464,8 +473,8 @@ class MemoryStore:
         count = max(stop - start, 0)
         return there.check(start, count), count
 
-    def _cells(self, table: Table, address: int, count: int) -> list[int]:
-        raw = self._image.read(table.name, address, count, self._image.view())
+    def _cells(self, table: Table, address: int, count: int, seen: bytearray | None = None) -> list[int]:
+        raw = self._image.read(table.name, address, count, self._image.view() if seen is None else seen)
         if table.width == 16:
             return [raw[at] << 8 | raw[at + 1] for at in range(0, 2 * count, 2)]
         return [raw[at // 8] >> at % 8 & 1 for at in range(count)]

@@ -87,6 +87,7 @@ class AsyncModbusClient:
         self._calls: deque[tuple[int, bytes, asyncio.Future[bytes]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._most_out = 1
         self._silent = 0
         self._answered = False
         self._connections = 0
@@ -335,7 +336,9 @@ class AsyncModbusClient:
         pauses: Iterator[float] | None = None
         while True:
             try:
-                link = await connect(self._endpoint, self.settings.timeout)
+                link = await connect(
+                    self._endpoint, self.settings.timeout, tls=self.settings.tls, rs485=self.settings.rs485
+                )
             except ConnectError as error:
                 self._offline(str(error))
             else:
@@ -350,6 +353,7 @@ class AsyncModbusClient:
         lost: asyncio.Future[Exception | None] = loop.create_future()
         link.handle(self._on_reply, lambda cause: None if lost.done() else lost.set_result(cause))
         self._link = link
+        self._most_out = min(self.settings.max_in_flight, link.most_out)
         self._connections += 1
         self._silent = 0
         self._answered = False
@@ -427,15 +431,17 @@ class AsyncModbusClient:
         self._drain()
         now = self._loop.time()
         if self._link is not None:
-            while len(self._out) < self.settings.max_in_flight and self._send_next(now):
+            while len(self._out) < self._most_out and self._link.free_at() <= now and self._send_next(now):
                 pass
         else:
             for unit in self._units.values():
                 unit.device.next(now)  # nothing to send, but commands expire
         self._notify()
         waking = min(unit.wake() for unit in self._units.values())
-        if len(self._out) >= self.settings.max_in_flight:
+        if len(self._out) >= self._most_out:
             waking = math.inf
+        elif self._link is not None and self._link.free_at() > now:
+            waking = self._link.free_at()  # a serial line has to rest; what waits for it goes then
         self._arm(min(waking, min((each.deadline for each in self._out.values()), default=math.inf)))
 
     def _send_next(self, now: float) -> bool:

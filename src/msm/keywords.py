@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Literal, TypedDict
 
 from msm.errors import DeclarationError
@@ -36,6 +38,8 @@ class ClientKeywords(TypedDict, total=False):
     delay_between: float
     delay_after_connect: float
     on_stale: Literal["hold", "raise", "zero"]
+    tls: ssl.SSLContext | None
+    rs485: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,10 @@ class ClientSettings:
     """Seconds of rest after connecting."""
     on_stale: Literal["hold", "raise", "zero"] = "hold"
     """What reading a value gives that is not fresh: the last one, a `StaleError`, or zero."""
+    tls: ssl.SSLContext | None = None
+    """The context of a tls endpoint, if it is not made from the paths in the endpoint."""
+    rs485: Any = None
+    """A `serial.rs485.RS485Settings`, for serial adapters whose direction is switched by RTS."""
 
     def __post_init__(self) -> None:
         _whole("unit", self.unit, 0, 255)
@@ -120,6 +128,16 @@ class ServerKeywords(TypedDict, total=False):
     unknown_unit: UnknownUnit
     linger: float
     write_through: bool
+    allow: Sequence[str]
+    max_connections: int
+    max_connections_per_address: int
+    frame_deadline: float
+    idle_timeout: float
+    max_in_flight: int
+    max_unsent: int
+    unsent_deadline: float
+    tls: ssl.SSLContext | None
+    rs485: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +156,26 @@ class ServerSettings:
     write_through: bool = False
     """A gateway answers a write only when the device has: with the device's own refusal, or with exception 0B where
     it does not answer."""
+    allow: Sequence[str] = ()
+    """The networks whose clients are served, e.g. ("192.168.0.0/24", "10.0.0.7"); empty: all who can reach it."""
+    max_connections: int = 64
+    """Connections in all; beyond that the oldest idle one gives way."""
+    max_connections_per_address: int = 8
+    """Connections from one address; beyond that the oldest idle one of them gives way."""
+    frame_deadline: float = 10.0
+    """Seconds from the first byte of a request to its last."""
+    idle_timeout: float = 300.0
+    """Seconds without a request after which a connection is closed."""
+    max_in_flight: int = 16
+    """Requests of one client that are worked on at a time; beyond that they get exception 06."""
+    max_unsent: int = 65536
+    """Bytes of replies that a client has not taken; beyond that nothing more is read from it."""
+    unsent_deadline: float = 10.0
+    """Seconds after which a client that does not take its replies is dropped."""
+    tls: ssl.SSLContext | None = None
+    """The context of a tls endpoint, if it is not made from the paths in the endpoint."""
+    rs485: Any = None
+    """A `serial.rs485.RS485Settings`, for serial adapters whose direction is switched by RTS."""
 
     def __post_init__(self) -> None:
         _whole("unit", self.unit, 0, 255)
@@ -146,6 +184,34 @@ class ServerSettings:
         if not isinstance(self.write_through, bool):
             raise DeclarationError(f"write_through={self.write_through!r} is not a bool")
         _number("linger", self.linger, 0, 3600)
+        _whole("max_connections", self.max_connections, 1, 100_000)
+        _whole("max_connections_per_address", self.max_connections_per_address, 1, 100_000)
+        _number("frame_deadline", self.frame_deadline, 0.01, 3600)
+        _number("idle_timeout", self.idle_timeout, 0.01, 86400 * 365)
+        _whole("max_in_flight", self.max_in_flight, 1, 1000)
+        _whole("max_unsent", self.max_unsent, 1024, 1 << 30)
+        _number("unsent_deadline", self.unsent_deadline, 0.01, 3600)
+        self.networks()
+
+    def networks(self) -> list[IPv4Network | IPv6Network]:
+        """The networks of `allow`."""
+        if isinstance(self.allow, str):
+            raise DeclarationError(f"allow={self.allow!r} is one string: give a list of them")
+        try:
+            return [ip_network(network) for network in self.allow]
+        except ValueError as error:
+            raise DeclarationError(f"allow={list(self.allow)!r}: {error}") from None
+
+    def allows(self, address: str) -> bool:
+        """May a client at this address be served?"""
+        if not self.allow:
+            return True
+        try:
+            there = ip_address(address.partition("%")[0])
+        except ValueError:
+            return True  # a serial port or a name in this process
+        mapped = getattr(there, "ipv4_mapped", None)
+        return any((mapped or there) in network for network in self.networks())
 
 
 def by_unit(stores: MemoryStore | Mapping[int, MemoryStore], unit: int) -> dict[int, MemoryStore]:

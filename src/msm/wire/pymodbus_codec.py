@@ -54,3 +54,39 @@ def parse_identification(reply: bytes) -> Identification:
         number: value if isinstance(value, bytes) else b"".join(value) for number, value in response.information.items()
     }
     return Identification(objects, response.next_object_id if response.more_follows else None)
+
+
+def crc(data: bytes) -> bytes:
+    """The two bytes that end an RTU frame (serial line V1.02, section 2.5.1.2)."""
+    from pymodbus.framer.rtu import FramerRTU  # noqa: PLC0415
+
+    return FramerRTU.compute_CRC(data).to_bytes(2, "big")
+
+
+def lrc(data: bytes) -> int:
+    """The byte that ends an ASCII frame (serial line V1.02, section 2.5.2.2)."""
+    from pymodbus.framer.ascii import FramerAscii  # noqa: PLC0415
+
+    return FramerAscii.compute_LRC(data)
+
+
+def rtu_size(data: bytes, *, request: bool) -> int | None:
+    """How many bytes the RTU frame that begins with `data` has, unit and CRC included; for functions off the hot path.
+
+    :returns: 0 while `data` is too short to tell, None where no function of that code is known.
+    """
+    from pymodbus.exceptions import ModbusException  # noqa: PLC0415
+    from pymodbus.pdu import DecodePDU  # noqa: PLC0415
+
+    try:
+        kind = DecodePDU(request).lookupPduClass(data)
+        size = kind.calculateRtuFrameSize(data) if kind is not None else None
+    except (IndexError, struct.error):
+        return 0
+    except ModbusException:
+        return None
+    # Some of its classes say "more than there is" by a number that no frame can have.
+    return 0 if size is not None and size > MAX_RTU_FRAME else size
+
+
+MAX_RTU_FRAME = 256  # serial line V1.02, section 2.5.1.1

@@ -1,0 +1,220 @@
+"""One connected client of a server: its requests in, its replies out, in order and within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from msm.servant import Reply
+from msm.wire import pdu
+from msm.wire.channel import Channel
+from msm.wire.framing import Frame, MbapFramer, frame
+
+if TYPE_CHECKING:
+    from msm.keywords import ServerSettings
+    from msm.reporting import Reporter
+
+
+class Host(Protocol):
+    """The server, as far as a peer needs it."""
+
+    settings: ServerSettings
+    report: Reporter
+
+    def joined(self, peer: Peer) -> bool:
+        """A client has connected. Tells whether it may stay."""
+
+    def left(self, peer: Peer) -> None:
+        """A client is gone."""
+
+    def answer(self, unit: int, request: bytes, peer: Peer) -> Reply | None:
+        """The reply to a request, now or later, or nothing."""
+
+
+class Peer:
+    """Owns the channel of one client.
+
+    Replies keep the order of the requests. At most `max_in_flight` requests are worked on in one turn of the loop, so
+    that one full segment does not stall the others; what waits for a device or an application beyond that is
+    answered by exception 06.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.gone = asyncio.Event()
+        self.idle = asyncio.Event()
+        self.leaving = False
+        self.address = ""
+        self.is_line = False
+        self._host = host
+        self._settings = host.settings
+        self._channel: Channel | None = None
+        self._loop = asyncio.get_running_loop()
+        self._requests: deque[Frame] = deque()
+        self._later: deque[tuple[int, int, Reply]] = deque()
+        self._served = 0
+        self._last = self._loop.time()
+        self._frame_began: float | None = None
+        self._full_since: float | None = None
+        self._working = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log."""
+        return self.address or "a client"
+
+    @property
+    def busy(self) -> bool:
+        """Is there a request that it has no reply to?"""
+        return bool(self._requests or self._later)
+
+    @property
+    def merit(self) -> tuple[bool, float]:
+        """Who has more of it stays: who has finished a request and is not in the middle of a frame, and lately."""
+        return self._served > 0 and self._frame_began is None, self._last
+
+    def overdue(self, now: float) -> str:
+        """Which of its deadlines is over, in words; or nothing."""
+        settings = self._settings
+        if self._frame_began is not None and now - self._frame_began >= settings.frame_deadline:
+            return f"a frame was not complete within {settings.frame_deadline:g} s"
+        if self._full_since is not None and now - self._full_since >= settings.unsent_deadline:
+            return f"it has not taken its replies for {settings.unsent_deadline:g} s"
+        if not self.is_line and not self.busy and now - self._last >= settings.idle_timeout:
+            return f"it was idle for {settings.idle_timeout:g} s"
+        return ""
+
+    # -- the channel's side
+
+    def made(self, channel: Channel) -> None:
+        """It has connected."""
+        self._channel = channel
+        self.address = channel.peer
+        self.is_line = channel.is_line
+        limits = getattr(channel.transport, "set_write_buffer_limits", None)
+        if limits is not None:
+            limits(high=self._settings.max_unsent)
+        if not self._host.joined(self):
+            self.abort()
+
+    def received(self, frames: list[Frame]) -> None:
+        """Requests have come."""
+        if self.leaving:
+            return
+        self._requests += frames
+        self._last = self._loop.time()
+        if not self._working:
+            self._work()
+
+    def progress(self, partial: bool) -> None:
+        """Is there a frame that has begun and is not complete?"""
+
+    def broken(self, reason: str) -> None:
+        """What came is no Modbus: what came before it is answered, then it is closed."""
+        self._host.report.say(logging.WARNING, reason, "closed the connection of %s: %s", self.name, reason)
+        while self._requests and not self._later:
+            self._work_once()
+        self.close()
+
+    def lost(self, cause: Exception | None) -> None:
+        """It is gone."""
+        self.leaving = True
+        self._requests.clear()
+        self._later.clear()
+        self.gone.set()
+        self.idle.set()
+        self._host.left(self)
+
+    def full(self) -> None:
+        """It does not take its replies: it gets no more of them, and nothing is read from it meanwhile."""
+        self._full_since = self._loop.time()
+        if self._channel is not None:
+            self._channel.pause()
+
+    def drained(self) -> None:
+        """It takes them again."""
+        self._full_since = None
+        if self._channel is not None:
+            self._channel.resume()
+        if self._requests and not self._working:
+            self._work()
+
+    # -- work
+
+    def _work(self) -> None:
+        self._working = False
+        if self.leaving or self._full_since is not None:
+            return
+        self._work_once()
+        if self._requests and self._full_since is None:
+            self._working = True
+            self._loop.call_soon(self._work)
+
+    def _work_once(self) -> None:
+        """Answer as many requests as may be worked on in one turn."""
+        replies: list[bytes] = []
+        for _ in range(min(len(self._requests), self._settings.max_in_flight)):
+            transaction, unit, request = self._requests.popleft()
+            if len(self._later) >= self._settings.max_in_flight:
+                reply: Reply | None = pdu.refusal(request[0], pdu.SERVER_DEVICE_BUSY)
+            else:
+                reply = self._host.answer(unit, request, self)
+            self._served += 1
+            if reply is None:
+                continue
+            if isinstance(reply, bytes) and not self._later:
+                replies.append(self._encode(transaction, unit, reply))
+            else:
+                self._answer_later(transaction, unit, reply)
+        self._send(replies)
+
+    def _answer_later(self, transaction: int, unit: int, reply: Reply) -> None:
+        """Replies keep the order of their requests: behind one that is still to come, others wait."""
+        self.idle.clear()
+        self._later.append((transaction, unit, reply))
+        if not isinstance(reply, bytes):
+            reply.add_done_callback(lambda _: self._answer_what_is_ready())
+
+    def _answer_what_is_ready(self) -> None:
+        replies = []
+        while self._later:
+            transaction, unit, reply = self._later[0]
+            if not isinstance(reply, bytes):
+                if not reply.done():
+                    break
+                reply = reply.result()
+            replies.append(self._encode(transaction, unit, reply))
+            self._later.popleft()
+        self._send(replies)
+        if not self.busy:
+            self.idle.set()
+
+    def _encode(self, transaction: int, unit: int, reply: bytes) -> bytes:
+        assert self._channel is not None
+        framer = self._channel.framer
+        encode = frame if isinstance(framer, MbapFramer) else framer.encode
+        return encode(transaction, unit, reply)
+
+    def _send(self, replies: list[bytes]) -> None:
+        if self._channel is None:
+            return
+        if replies and not self._channel.closing:
+            self._channel.send(b"".join(replies))
+        partial = self._channel.framer.partial
+        if not partial:
+            self._frame_began = None
+        elif self._frame_began is None or replies:
+            self._frame_began = self._loop.time()
+
+    def close(self) -> None:
+        """Send what is under way, then close."""
+        self.leaving = True
+        if self._channel is not None:
+            self._channel.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.leaving = True
+        if self._channel is not None:
+            self._channel.abort()

@@ -1,0 +1,148 @@
+"""Answers requests from an image: the specification's checks, in its order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
+from msm.errors import AddressError
+from msm.memory.image import Image, TableName
+from msm.wire import pdu
+
+Reply: TypeAlias = bytes | asyncio.Future[bytes]
+
+
+class Servant:
+    """Answers the requests for one memory, with the checks of the specification in its order.
+
+    Function (01), then quantity, byte count and size (03), then address (02); a refused request has changed
+    nothing (application protocol V1.1b3, section 4.5 and the state diagrams of section 6).
+    """
+
+    def __init__(self, image: Image, *, write_through: bool = False) -> None:
+        self._image = image
+        self._write_through = write_through
+        self._functions: dict[int, Callable[[bytes], Reply]] = {}
+        # A device without a table does not have the functions for it either.
+        if image.tables["coil"].size:
+            self._functions |= {
+                pdu.READ_COILS: self._reader("coil", pdu.MAX_READ_BITS),
+                pdu.WRITE_SINGLE_COIL: self._write_coil,
+                pdu.WRITE_MULTIPLE_COILS: self._write_coils,
+            }
+        if image.tables["discrete"].size:
+            self._functions[pdu.READ_DISCRETE_INPUTS] = self._reader("discrete", pdu.MAX_READ_BITS)
+        if image.tables["input"].size:
+            self._functions[pdu.READ_INPUT_REGISTERS] = self._reader("input", pdu.MAX_READ_WORDS)
+        if image.tables["holding"].size:
+            self._functions |= {
+                pdu.READ_HOLDING_REGISTERS: self._reader("holding", pdu.MAX_READ_WORDS),
+                pdu.WRITE_SINGLE_REGISTER: self._write_word,
+                pdu.WRITE_MULTIPLE_REGISTERS: self._write_words,
+                pdu.MASK_WRITE_REGISTER: self._mask_write,
+                pdu.READ_WRITE_MULTIPLE_REGISTERS: self._read_write,
+            }
+
+    def answer(self, request: bytes) -> Reply:
+        """The reply to a request; an exception reply where it is refused."""
+        function = self._functions.get(request[0])
+        if function is None:
+            return pdu.refusal(request[0], pdu.ILLEGAL_FUNCTION)
+        try:
+            return function(request)
+        except pdu.Refusal as refused:
+            return pdu.refusal(request[0], refused.code)
+        except AddressError:
+            return pdu.refusal(request[0], pdu.ILLEGAL_DATA_ADDRESS)
+
+    def _reader(self, table: TableName, most: int) -> Callable[[bytes], bytes]:
+        def read(request: bytes) -> bytes:
+            address, count = pdu.parse_read(request, most)
+            return self._cells(request[0], table, address, count)
+
+        return read
+
+    def _write_coil(self, request: bytes) -> Reply:
+        return self._write(request, "coil", pdu.parse_write_coil(request), lambda: request)
+
+    def _write_coils(self, request: bytes) -> Reply:
+        return self._write(request, "coil", pdu.parse_write_coils(request), lambda: request[:5])
+
+    def _write_word(self, request: bytes) -> Reply:
+        return self._write(request, "holding", pdu.parse_write_word(request), lambda: request)
+
+    def _write_words(self, request: bytes) -> Reply:
+        return self._write(request, "holding", pdu.parse_write_words(request), lambda: request[:5])
+
+    def _mask_write(self, request: bytes) -> Reply:
+        address, and_mask, or_mask = pdu.parse_mask_write(request)
+
+        def change(old: bytes) -> bytes:
+            word = int.from_bytes(old, "big")
+            return (word & and_mask | or_mask & ~and_mask).to_bytes(2, "big")
+
+        return self._accept(request, "holding", address, 1, change, lambda: request, mask=~and_mask & 0xFFFF)
+
+    def _read_write(self, request: bytes) -> Reply:
+        address, count, write = pdu.parse_read_write(request)
+        self._image.tables["holding"].check(address, count)
+        return self._write(request, "holding", write, lambda: self._cells(request[0], "holding", address, count))
+
+    def _cells(self, function: int, table: TableName, address: int, count: int) -> bytes:
+        self._image.tables[table].check(address, count)
+        cells = self._image.read(table, address, count)
+        return bytes((function, len(cells))) + cells
+
+    def _write(self, request: bytes, table: TableName, write: pdu.CellsWrite, reply: Callable[[], bytes]) -> Reply:
+        address, count, data = write
+        return self._accept(request, table, address, count, lambda _old: data, reply)
+
+    def _accept(
+        self,
+        request: bytes,
+        table: TableName,
+        address: int,
+        count: int,
+        change: Callable[[bytes], bytes],
+        reply: Callable[[], bytes],
+        mask: int | None = None,
+    ) -> Reply:
+        self._image.tables[table].check(address, count)
+        if not self._write_through:
+            self._image.accept(table, address, count, change, mask)
+            return reply()
+        fates = _Fates(request[0], reply)
+        fates.expect(self._image.accept(table, address, count, change, mask, fates.tell))
+        return fates.reply
+
+
+class _Fates:
+    """Collects what became of a write at the devices behind a gateway; then there is a reply."""
+
+    def __init__(self, function: int, reply: Callable[[], bytes]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.reply: asyncio.Future[bytes] = self._loop.create_future()
+        self._function = function
+        self._make = reply
+        self._missing = 0
+
+    def expect(self, number: int) -> None:
+        """So many devices will answer."""
+        self._missing += number
+        self._close_if_done()
+
+    def tell(self, fate: str, _cause: str, code: int) -> None:
+        """One has; called in whatever thread."""
+        self._loop.call_soon_threadsafe(self._tell, fate, code)
+
+    def _tell(self, fate: str, code: int) -> None:
+        self._missing -= 1
+        if fate not in ("acknowledged", "superseded") and not self.reply.done():
+            refused = code if fate == "rejected" and code else pdu.GATEWAY_TARGET_FAILED
+            self.reply.set_result(pdu.refusal(self._function, refused))
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._missing == 0 and not self.reply.done():
+            self.reply.set_result(self._make())

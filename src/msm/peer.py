@@ -104,11 +104,14 @@ class Peer:
             return
         self._requests += frames
         self._last = self._loop.time()
+        self._frame_began = None
         if not self._working:
             self._work()
 
-    def progress(self, partial: bool) -> None:
-        """Is there a frame that has begun and is not complete?"""
+    def begun(self) -> None:
+        """A frame has begun, and is not yet whole."""
+        if self._frame_began is None:
+            self._frame_began = self._loop.time()
 
     def broken(self, reason: str) -> None:
         """What came is no Modbus: what came before it is answered, then it is closed."""
@@ -201,11 +204,6 @@ class Peer:
             return
         if replies and not self._channel.closing:
             self._channel.send(b"".join(replies))
-        partial = self._channel.framer.partial
-        if not partial:
-            self._frame_began = None
-        elif self._frame_began is None or replies:
-            self._frame_began = self._loop.time()
 
     def close(self) -> None:
         """Send what is under way, then close."""

@@ -26,6 +26,9 @@ class Owner(Protocol):
     def received(self, frames: list[Frame]) -> None:
         """Whole frames have come, in order."""
 
+    def begun(self) -> None:
+        """A frame has begun, and is not yet whole."""
+
     def broken(self, reason: str) -> None:
         """What came is no Modbus. Nothing more is received; the owner is to close."""
 
@@ -94,6 +97,8 @@ class Channel:
             self.owner.received(frames)
         if self.framer.error:
             self.owner.broken(self.framer.error)
+        elif self.framer.partial:
+            self.owner.begun()
 
 
 class StreamChannel(Channel, asyncio.BufferedProtocol):

@@ -116,6 +116,9 @@ class ClientLink:
             else:
                 self.strays += 1
 
+    def begun(self) -> None:
+        """A reply has begun: the time of its transaction goes on."""
+
     def broken(self, reason: str) -> None:
         """What came is no Modbus."""
         self.lost(ProtocolError(f"the device sent what is not Modbus: {reason}"))
@@ -404,6 +407,7 @@ class _Reopening:
         self._on_lost = on_lost
         self.made = owner.made
         self.received = owner.received
+        self.begun = owner.begun
         self.broken = owner.broken
         self.full = owner.full
         self.drained = owner.drained

@@ -13,6 +13,7 @@ from msm.exchange.device import Terms
 from msm.exchange.plan import MAX_READ_WORDS, MAX_WRITE_WORDS, WIDTH, Read
 from msm.exchange.schedule import backoff as default_backoff
 from msm.memory.store import MemoryStore
+from msm.servant import BeforeWrite
 
 Backoff = Callable[[], Iterator[float]]
 Blocks = Sequence[tuple[int, int] | tuple[str, int, int]]
@@ -128,6 +129,7 @@ class ServerKeywords(TypedDict, total=False):
     unknown_unit: UnknownUnit
     linger: float
     write_through: bool
+    before_write: BeforeWrite | None
     allow: Sequence[str]
     max_connections: int
     max_connections_per_address: int
@@ -156,6 +158,8 @@ class ServerSettings:
     write_through: bool = False
     """A gateway answers a write only when the device has: with the device's own refusal, or with exception 0B where
     it does not answer."""
+    before_write: BeforeWrite | None = None
+    """Asked before each remote write, with a `RemoteWrite`: may refuse it or give other values; may be async."""
     allow: Sequence[str] = ()
     """The networks whose clients are served, e.g. ("192.168.0.0/24", "10.0.0.7"); empty: all who can reach it."""
     max_connections: int = 64

@@ -51,7 +51,7 @@ class Peer:
         self._settings = host.settings
         self._channel: Channel | None = None
         self._loop = asyncio.get_running_loop()
-        self._requests: deque[Frame] = deque()
+        self._requests: deque[tuple[Frame, bool]] = deque()
         self._later: deque[tuple[int, int, Reply]] = deque()
         self._served = 0
         self._last = self._loop.time()
@@ -68,6 +68,11 @@ class Peer:
     def busy(self) -> bool:
         """Is there a request that it has no reply to?"""
         return bool(self._requests or self._later)
+
+    @property
+    def _asking(self) -> bool:
+        """Does the next request wait until the application has answered?"""
+        return bool(self._later) and self._settings.before_write is not None and not self._requests[0][1]
 
     @property
     def merit(self) -> tuple[bool, float]:
@@ -102,7 +107,12 @@ class Peer:
         """Requests have come."""
         if self.leaving:
             return
-        self._requests += frames
+        settings = self._settings
+        room = settings.max_in_flight - len(self._later) - len(self._requests)
+        for number, each in enumerate(frames):
+            # While the application is asked about a write, what comes behind it waits, but not without limit.
+            busy = settings.before_write is not None and bool(self._later) and number >= room
+            self._requests.append((each, busy))
         self._last = self._loop.time()
         self._frame_began = None
         if not self._working:
@@ -150,7 +160,7 @@ class Peer:
         if self.leaving or self._full_since is not None:
             return
         self._work_once()
-        if self._requests and self._full_since is None:
+        if self._requests and self._full_since is None and not self._asking:
             self._working = True
             self._loop.call_soon(self._work)
 
@@ -158,8 +168,10 @@ class Peer:
         """Answer as many requests as may be worked on in one turn."""
         replies: list[bytes] = []
         for _ in range(min(len(self._requests), self._settings.max_in_flight)):
-            transaction, unit, request = self._requests.popleft()
-            if len(self._later) >= self._settings.max_in_flight:
+            if self._asking:
+                break  # in the order of the requests: not before the write that the application is asked about
+            (transaction, unit, request), busy = self._requests.popleft()
+            if busy or len(self._later) >= self._settings.max_in_flight:
                 reply: Reply | None = pdu.refusal(request[0], pdu.SERVER_DEVICE_BUSY)
             else:
                 reply = self._host.answer(unit, request, self)
@@ -190,6 +202,8 @@ class Peer:
             replies.append(self._encode(transaction, unit, reply))
             self._later.popleft()
         self._send(replies)
+        if self._requests and not self._later and not self._working:
+            self._work()
         if not self.busy:
             self.idle.set()
 

@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeAlias
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from msm.errors import AddressError
+import anyio.to_thread
+
+from msm.errors import AddressError, DeviceError, ValueRangeError
 from msm.memory.image import Image, TableName
 from msm.wire import pdu
 
+log = logging.getLogger("msm.server")
+
 Reply: TypeAlias = bytes | asyncio.Future[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteWrite:
+    """What a remote client wants to write: `values` are words from 0 to 65535, or bits as 0 and 1."""
+
+    unit: int
+    table: str
+    address: int
+    values: tuple[int, ...]
+
+
+BeforeWrite: TypeAlias = Callable[[RemoteWrite], Any]
+"""Asked before a remote write. It returns None to let it pass or the values to write in its place, and raises a
+`DeviceError` to refuse it, e.g. `IllegalValueError`. It may be a coroutine function; a plain one runs in a thread."""
+
+
+async def ask(before_write: BeforeWrite, write: RemoteWrite) -> Sequence[int] | None:
+    """What the application says; however long it takes, nobody else waits for it."""
+    if inspect.iscoroutinefunction(before_write):
+        answer: Sequence[int] | None = await before_write(write)
+    else:
+        answer = await anyio.to_thread.run_sync(before_write, write, abandon_on_cancel=True)
+    return answer
 
 
 class Servant:
@@ -20,9 +51,13 @@ class Servant:
     nothing (application protocol V1.1b3, section 4.5 and the state diagrams of section 6).
     """
 
-    def __init__(self, image: Image, *, write_through: bool = False) -> None:
+    def __init__(
+        self, unit: int, image: Image, *, write_through: bool = False, before_write: BeforeWrite | None = None
+    ) -> None:
+        self._unit = unit
         self._image = image
         self._write_through = write_through
+        self._before_write = before_write
         self._functions: dict[int, Callable[[bytes], Reply]] = {}
         # A device without a table does not have the functions for it either.
         if image.tables["coil"].size:
@@ -109,12 +144,71 @@ class Servant:
         mask: int | None = None,
     ) -> Reply:
         self._image.tables[table].check(address, count)
+        if self._before_write is None:
+            return self._perform(request, table, address, count, change, reply, mask)
+        cells = change(self._image.read(table, address, count))
+        write = RemoteWrite(self._unit, table, address, _values(table, count, cells))
+        consulting = self._consult(request, write, change, reply, mask)
+        return asyncio.get_running_loop().create_task(consulting, name=f"msm before write {table} {address}")
+
+    async def _consult(
+        self,
+        request: bytes,
+        write: RemoteWrite,
+        change: Callable[[bytes], bytes],
+        reply: Callable[[], bytes],
+        mask: int | None,
+    ) -> bytes:
+        """Ask the application before anything is changed: it may refuse, or give other values."""
+        assert self._before_write is not None
+        table, address, count = write.table, write.address, len(write.values)
+        try:
+            values = await ask(self._before_write, write)
+            if values is not None:
+                cells = _cells_of(table, count, values)
+                performed = self._perform(request, table, address, count, lambda _old: cells, reply, mask)
+            else:
+                performed = self._perform(request, table, address, count, change, reply, mask)
+        except DeviceError as refused:
+            return pdu.refusal(request[0], refused.code or pdu.SERVER_DEVICE_FAILURE)
+        except AddressError:
+            return pdu.refusal(request[0], pdu.ILLEGAL_DATA_ADDRESS)
+        except Exception:
+            log.exception("before_write raised for %s; the write was refused", write)
+            return pdu.refusal(request[0], pdu.SERVER_DEVICE_FAILURE)
+        return performed if isinstance(performed, bytes) else await performed
+
+    def _perform(
+        self,
+        request: bytes,
+        table: TableName,
+        address: int,
+        count: int,
+        change: Callable[[bytes], bytes],
+        reply: Callable[[], bytes],
+        mask: int | None,
+    ) -> Reply:
         if not self._write_through:
             self._image.accept(table, address, count, change, mask)
             return reply()
         fates = _Fates(request[0], reply)
         fates.expect(self._image.accept(table, address, count, change, mask, fates.tell))
         return fates.reply
+
+
+def _values(table: str, count: int, cells: bytes) -> tuple[int, ...]:
+    if table == "coil":
+        return tuple(cells[at // 8] >> at % 8 & 1 for at in range(count))
+    return tuple(int.from_bytes(cells[at : at + 2], "big") for at in range(0, 2 * count, 2))
+
+
+def _cells_of(table: str, count: int, values: Sequence[int]) -> bytes:
+    if len(values) != count:
+        raise ValueRangeError(f"before_write gave {len(values)} values in place of {count}")
+    if table == "coil":
+        bits = sum(bool(value) << at for at, value in enumerate(values))
+        return bits.to_bytes((count + 7) // 8, "little")
+    return b"".join(value.to_bytes(2, "big") for value in values)
 
 
 class _Fates:

@@ -52,7 +52,12 @@ class AsyncModbusServer:
         self.settings = ServerSettings(**keywords)
         self._endpoint = Endpoint.parse(endpoint)
         self._units = {
-            unit: Servant(image_of(store), write_through=self.settings.write_through)
+            unit: Servant(
+                unit,
+                image_of(store),
+                write_through=self.settings.write_through,
+                before_write=self.settings.before_write,
+            )
             for unit, store in by_unit(stores, self.settings.unit).items()
         }
         self._fallback = self._choose_fallback(isinstance(stores, MemoryStore) and not self._endpoint.is_serial)

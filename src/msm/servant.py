@@ -25,7 +25,7 @@ class RemoteWrite:
     """What a remote client wants to write: `values` are words from 0 to 65535, or bits as 0 and 1."""
 
     unit: int
-    table: str
+    table: TableName
     address: int
     values: tuple[int, ...]
 

@@ -294,7 +294,11 @@ class _Fates:
 
     def tell(self, fate: str, _cause: str, code: int) -> None:
         """One has; called in whatever thread."""
-        self._loop.call_soon_threadsafe(self._tell, fate, code)
+        try:
+            self._loop.call_soon_threadsafe(self._tell, fate, code)
+        except RuntimeError:
+            # The server's loop has ended meanwhile, and with it whoever asked. That is not the client's trouble.
+            log.debug("a device answered after the server had ended")
 
     def _tell(self, fate: str, code: int) -> None:
         self._missing -= 1

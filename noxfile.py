@@ -45,3 +45,13 @@ def coverage(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "report")
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Search for what a simulated exchange gets wrong: 10,000 courses of events of each kind, new ones each time."""
+    session.install("-e", ".[test]")
+    session.run(
+        "pytest", "--timeout=0", "tests/exchange/test_simulation.py", *session.posargs,
+        env={"HYPOTHESIS_PROFILE": "nightly"},
+    )  # fmt: skip

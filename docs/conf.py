@@ -1,16 +1,23 @@
 """How the documentation is built. Warnings are errors: sphinx-build -W."""
 
+import sys
+from pathlib import Path
+
 import msm
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "MSM: Modbus Shared Memory"
 author = "the MSM contributors"
 copyright = author
 version = release = msm.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "msm_tables"]  # msm_tables: in _ext
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_ext"]
+html_static_path = ["_static"]
+html_css_files = ["msm.css"]
 html_theme = "furo"
 html_title = "MSM"
 

@@ -17,6 +17,7 @@ from tests.support import Deadline
 # Deterministic and fast: what fails here fails for everybody, in the same way.
 settings.register_profile("msm", derandomize=True, deadline=None, max_examples=100, database=None)
 settings.register_profile("search", settings.get_profile("msm"), derandomize=False, max_examples=5000)
+settings.register_profile("nightly", settings.get_profile("search"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "msm"))
 
 LEFT_BEHIND = 3.0  # seconds that threads and sockets have to go by themselves

@@ -540,12 +540,33 @@ async def test_a_refused_run_is_tried_variable_by_variable() -> None:
 async def test_a_busy_device_is_asked_again() -> None:
     mem = store()
     async with FakeDevice([1] * 8) as device, client_of(mem, device) as client:
-        busy = [6, 5, 6]
+        busy = [6, 6, 6]
         device.script = lambda t, u, pdu: mbap(bytes([pdu[0] | 0x80, busy.pop()]), t, u) if busy else None
         mem.CONTROL_WORD = 7
         await client.flush()
         assert device.words[3] == 7
         assert len(device.writes) == 4
+        assert totals(client) == {"acknowledged": 1}
+
+
+async def test_what_a_device_has_accepted_is_not_sent_again() -> None:
+    mem = store()
+    async with FakeDevice([1] * 8) as device, client_of(mem, device) as client:
+
+        def accept_one_write(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+            if pdu[0] != 16:
+                return None
+            device.script = None
+            device.answer(pdu)
+            return mbap(bytes([pdu[0] | 0x80, 5]), transaction, unit)
+
+        device.script = accept_one_write
+        mem.CONTROL_WORD = 7
+        await client.flush()
+        assert device.words[3] == 7
+        await client.refresh()
+        assert len(device.writes) == 1
+        assert mem.CONTROL_WORD == 7
         assert totals(client) == {"acknowledged": 1}
 
 
@@ -557,17 +578,31 @@ async def test_start_returns_when_the_device_answers_with_exceptions_only() -> N
         assert mem[:] == [0] * 8
 
 
-async def test_a_block_that_is_refused_keeps_its_values_and_the_others_are_used() -> None:
+@pytest.mark.parametrize("middle", [5, 11], ids=["in the middle", "at the end"])
+async def test_a_block_that_is_refused_keeps_its_values_and_the_others_are_used(middle: int) -> None:
     mem = MemoryStore(12)
     async with FakeDevice([5] * 12) as device, client_of(mem, device, max_read=4) as client:
 
-        def refuse_the_middle(transaction: int, unit: int, pdu: bytes) -> bytes | None:
-            return mbap(b"\x83\x04", transaction, unit) if pdu[:3] == b"\x03\x00\x04" else None
+        def touches(pdu: bytes) -> bool:
+            address, count = struct.unpack(">HH", pdu[1:5])
+            return bool(address <= middle < address + count)
 
-        device.script = refuse_the_middle
+        def refuse_one_word(transaction: int, unit: int, pdu: bytes) -> bytes | None:
+            return mbap(b"\x83\x04", transaction, unit) if touches(pdu) else None
+
+        device.script = refuse_one_word
         device.words = [6] * 12
         await client.refresh()
-        assert mem[:] == [6] * 4 + [5] * 4 + [6] * 4
+        expected = [6] * 12
+        expected[middle] = 5
+        assert mem[:] == expected, "the refused block is halved until only the one word is left out"
+        device.words = [7] * 12
+        asked = len(device.requests)
+        await client.refresh()
+        expected = [7] * 12
+        expected[middle] = 5
+        assert mem[:] == expected
+        assert not [pdu for pdu in device.requests[asked:] if touches(pdu)], "and it is not asked for again so soon"
 
 
 # -- timeouts and lost connections

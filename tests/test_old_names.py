@@ -79,8 +79,9 @@ def test_the_unit_is_meant() -> None:
     with ModbusSlaveTCP(far, "127.0.0.1", slave_id=3, server_port=0) as slave:
         near = MemoryStore(8)
         master = ModbusMasterTCP(near, "127.0.0.1", default_slave_id=4, server_port=port_of(slave.endpoint))
-        with master:
-            assert master.stats.errors["exception 0B"] >= 1
+        with pytest.raises(ConnectError, match=r"unit 4, reading holding 0-7: exception 0B: .*no such unit"):
+            master.run(wait=0.5)
+        assert master.stats.errors["exception 0B"] >= 1
 
 
 def test_nobody_there() -> None:

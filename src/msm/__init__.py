@@ -11,6 +11,7 @@ from msm.memory.changes import Change, ChangeStream, Watch
 from msm.memory.named import UnknownEnumValue
 from msm.memory.variable import MemoryVariable
 from msm.memory.view import Info, Snapshot
+from msm.memory.layout import Finding, Layout
 
 # What runs, in a thread of its own
 from msm.sync import ModbusClient, ModbusServer
@@ -24,7 +25,8 @@ from msm.sync import ModbusMasterTCP, ModbusSlaveTCP
 
 # What they tell
 from msm.exchange.stats import Stats
-from msm.exchange.ledger import Ledger
+from msm.exchange.ledger import Ledger, Totals
+from msm.exchange.conflict import Conflict
 from msm.exchange.schedule import LinkState, backoff
 
 # What they raise
@@ -60,11 +62,11 @@ from msm.errors import (
 
 __all__ = [
     "MemoryStore", "MemoryVariable", "UnknownEnumValue",
-    "Change", "ChangeStream", "Info", "Snapshot", "Watch",
+    "Change", "ChangeStream", "Finding", "Info", "Layout", "Snapshot", "Watch",
     "ModbusClient", "ModbusServer",
     "AsyncModbusClient", "AsyncModbusServer",
     "ModbusMasterTCP", "ModbusSlaveTCP",
-    "Ledger", "LinkState", "Stats", "backoff",
+    "Conflict", "Ledger", "LinkState", "Stats", "Totals", "backoff",
     "MsmError",
     "DeclarationError", "AddressError", "MapError", "ValueRangeError", "ValueTypeError",
     "UnknownVariableError", "AccessError",

@@ -43,6 +43,7 @@ class _Outstanding:
 
     unit: int
     request: bytes
+    sent: float
     deadline: float
     job: Job | None
     answer: asyncio.Future[bytes] | None
@@ -89,6 +90,7 @@ class AsyncModbusClient:
         self._timer_at = math.inf
         self._most_out = 1
         self._silent = 0
+        self._heard = -math.inf
         self._answered = False
         self._connections = 0
         self._connection_errors = 0
@@ -157,6 +159,7 @@ class AsyncModbusClient:
                     pending=unit.device.ledger.pending,
                     mask_write=unit.device.features.mask_write,
                     period=self.settings.period,
+                    malformed=unit.malformed,
                     strays=self._link.strays if self._link is not None else 0,
                 )
             )
@@ -435,7 +438,7 @@ class AsyncModbusClient:
                 pass
         else:
             for unit in self._units.values():
-                unit.device.next(now)  # nothing to send, but commands expire
+                unit.next(now)  # nothing to send, but commands expire
         self._notify()
         waking = min(unit.wake() for unit in self._units.values())
         if len(self._out) >= self._most_out:
@@ -465,7 +468,7 @@ class AsyncModbusClient:
     ) -> None:
         assert self._link is not None
         transaction = self._link.send(unit, request)
-        self._out[transaction] = _Outstanding(unit, request, now + self.settings.timeout, job, answer)
+        self._out[transaction] = _Outstanding(unit, request, now, now + self.settings.timeout, job, answer)
 
     def _arm(self, when: float) -> None:
         """One timer for the link: it is moved only when it would fire too late."""
@@ -492,12 +495,13 @@ class AsyncModbusClient:
         cause = f"{pdu.describe(outstanding.request)}: no answer within {self.settings.timeout:g} s"
         if outstanding.answer is not None and not outstanding.answer.done():
             outstanding.answer.set_exception(LinkTimeoutError(cause))
-        self._silent += 1
+        # Of several requests that are out at a time one may get lost; silent is who has said nothing since.
+        self._silent += self._heard < outstanding.sent
         if outstanding.job is not None:
             unit = self._units[outstanding.unit]
-            unit.timed_out(outstanding.job, cause, now)
+            unit.timed_out(outstanding.job, cause, now, outstanding.sent)
             self._report.say(logging.WARNING, f"silent {unit.number}", "unit %d, %s; values hold", unit.number, cause)
-            if self._single is None:
+            if self._single is None and unit.silent:
                 self._let_go(unit)
                 unit.pause(now)
         self._trouble = f"{self.endpoint}: {cause}"
@@ -516,12 +520,15 @@ class AsyncModbusClient:
         if outstanding is None or self._loop is None:
             return
         self._silent = 0
+        self._heard = self._loop.time()
         self._answered = True
         if outstanding.job is not None:
             unit = self._units[outstanding.unit]
             before = unit.state
             trouble = unit.answered(outstanding.job, outstanding.request, reply, self._loop.time())
             if trouble:
+                # Also for whoever waits for the first exchange: a gateway's refusal is an answer, but no exchange.
+                self._trouble = f"{self.endpoint}: unit {unit.number}, {trouble}"
                 self._report.say(logging.WARNING, trouble, "unit %d, %s", unit.number, trouble)
             elif before is not LinkState.ONLINE:
                 self._report.say(logging.INFO, "online", "unit %d is online", unit.number)

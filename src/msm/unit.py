@@ -34,9 +34,12 @@ class Unit:
         self.number = number
         self.state = LinkState.CONNECTING
         self.trouble = ""
+        self.malformed = ""
+        """What was wrong with the last reply that was none."""
         self.silent = 0
         """Requests in a row that this unit has not answered."""
         self.paused_until = -math.inf
+        self._heard = -math.inf
         self._store = store
         self._image = image_of(store)
         self._image.set_on_stale(settings.on_stale)
@@ -50,7 +53,11 @@ class Unit:
     def detach(self) -> None:
         """Note no more assignments: the client has stopped."""
         self._image.detach(self._journal)
-        self._stale()
+        with self._image.lock:
+            self._enter_marks(math.inf)
+        self.device.ledger.abandon("the client was stopped")
+        self._delivered(math.inf)
+        self._stale("the client was stopped")
 
     # -- from the application to the device
 
@@ -114,6 +121,7 @@ class Unit:
 
     def answered(self, job: Job, request: bytes, reply: bytes, now: float) -> str:
         """A reply came. Returns what was wrong with it, if anything."""
+        self._heard = now
         trouble = ""
         try:
             cells = pdu.check_reply(request, reply)
@@ -121,7 +129,7 @@ class Unit:
             trouble = str(error)
             self._refused(job, error.code, trouble, now)
         except ProtocolError as error:
-            trouble = str(error)
+            trouble = self.malformed = str(error)
             self.device.unanswered(job, "protocol", trouble, now)
             self._not_read(job, trouble)
         else:
@@ -129,16 +137,17 @@ class Unit:
             if isinstance(job.request, Read):
                 self._bring_in(job, cells, now)
             self.device.replied(job, now)
-        self._delivered(job, now)
+        self._delivered(now)
         return trouble
 
-    def timed_out(self, job: Job, cause: str, now: float) -> None:
-        """No reply came in time."""
+    def timed_out(self, job: Job, cause: str, now: float, sent: float = math.inf) -> None:
+        """No reply came in time to what was sent at `sent`; it is silent if it has said nothing since."""
         self.device.unanswered(job, "timeout", cause, now)
         self._not_read(job, cause)
-        self._delivered(job, now)
-        self.offline(cause)
-        self.silent += 1
+        self._delivered(now)
+        if self._heard < sent:
+            self.offline(cause)
+            self.silent += 1
 
     def _refused(self, job: Job, code: int, cause: str, now: float) -> None:
         self.device.refused(job, code, cause, now)
@@ -176,16 +185,17 @@ class Unit:
             with self._image.lock:
                 self._image.health.stale(*job.request, cause)
 
-    def _delivered(self, job: Job, now: float) -> None:
-        """What this job carried need not be sent by a client that comes later."""
-        if not job.shipment:
+    def _delivered(self, now: float) -> None:
+        """What has met its fate, in whatever way, need not be sent by a client that comes later."""
+        ended = self.device.ledger.ended()
+        if not ended:
             return
         with self._image.lock:
             self._enter_marks(now)
-            for entry, bits in job.shipment:
+            for table, bits in ended:
                 for address, part in bits.items():
-                    left = part & ~self.device.ledger.keep(entry.table, address, 1, WIDTH[entry.table])
-                    self._image.delivered(Span(entry.table, address, 1, left, ""))
+                    left = part & ~self.device.ledger.keep(table, address, 1, WIDTH[table])
+                    self._image.delivered(Span(table, address, 1, left, ""))
 
     def conflicts(self) -> list[Conflict]:
         """The conflicts that were found since the last time, as values of the variables."""
@@ -220,16 +230,14 @@ class Unit:
 
     def disconnected(self, now: float) -> None:
         """The connection is gone."""
-        carried = [job for job in self.device.jobs if job.shipment]
         self.device.disconnected()
-        for job in carried:
-            self._delivered(job, now)
+        self._delivered(now)
 
     def offline(self, trouble: str) -> None:
         """It does not answer: values hold, and are marked."""
         self.trouble = trouble
         self.state = LinkState.OFFLINE
-        self._stale()
+        self._stale(trouble)
 
     def pause(self, now: float) -> None:
         """Ask a unit that is silent less often, so that it does not slow its neighbours down."""
@@ -237,13 +245,19 @@ class Unit:
         self.device.disconnected()
         self.device.connected(now)
 
-    def _stale(self) -> None:
+    def _stale(self, trouble: str) -> None:
         with self._image.lock:
-            self._image.health.stale()
+            self._image.health.stale(error=trouble)
 
     def next(self, now: float) -> Job | None:
         """The next job of this unit, if it has one now."""
-        return None if now < self.paused_until else self.device.next(now)
+        if now < self.paused_until:
+            self.device.expire(now)
+            job = None
+        else:
+            job = self.device.next(now)
+        self._delivered(now)
+        return job
 
     def wake(self) -> float:
         """When `next()` may have something by the passing of time alone."""

@@ -2,12 +2,24 @@
 
 Python blocks are run here, page by page; the blocks of a page share their names. Shell commands are each checked
 by something that `SHELL` names. A block of another language, and a command that is not in the table, fails.
+
+A page is run in a directory of its own. Three remarks in a page say what a block is:
+
+- `<!-- file: press.toml -->`: the block is a file of that name there. Some Python block of the page reads it.
+- `<!-- output -->`: a block of text is what the Python block before it prints.
+- `<!-- written: press.toml -->`: a block is what the page's program has written to that file.
 """
 
 from __future__ import annotations
 
+import contextlib
+import html
+import importlib.util
+import io
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +30,8 @@ from sybil import Document, Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 import msm
+from msm.memory.named import LAYOUTS
+from msm.memory.variable import KINDS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -57,24 +71,39 @@ SHELL = {
     ".venv/bin/nox -s coverage": ("noxfile.py", "def coverage("),
 }
 
-NOT_CODE = {"text", "{toctree}", "{eval-rst}", "{literalinclude}"}  # pictures, and what Sphinx itself checks
+TABLES = {"{msm-types}", "{msm-keywords}", "{msm-layouts}", "{msm-map-keys}"}  # made from the code
+# Pictures, and what Sphinx itself checks.
+NOT_CODE = {"text", "{toctree}", "{eval-rst}", "{literalinclude}", "{image}"} | TABLES
+FILES = {"toml", "json", "csv"}  # what pages read and write
 EXAMPLE_PORT = re.compile(r"\b5020\b")
-FENCE = re.compile(r"^ *(`{3,}|~{3,}) *(?P<language>\S*).*?\n(?P<body>.*?)^ *\1 *$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(?:<!-- (?P<mark>file|written|output)(?:: (?P<file>\S+))? -->\n)?"
+    r" *(?P<fence>`{3,}|~{3,}) *(?P<language>\S*).*?\n(?P<body>.*?)^ *(?P=fence) *$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 class Block(NamedTuple):
-    """A fenced code block of a page."""
+    """A fenced code block of a page, and the remark before it that says what it is."""
 
     language: str
     body: str
     line: int
+    mark: str
+    file: str
 
 
 def blocks(page: Path) -> list[Block]:
     """All fenced code blocks of a page."""
     text = page.read_text("utf-8")
     return [
-        Block(found["language"], found["body"], text.count("\n", 0, found.start()) + 1)
+        Block(
+            found["language"],
+            found["body"],
+            text.count("\n", 0, found.start("fence")) + 1,
+            found["mark"] or "",
+            found["file"] or "",
+        )
         for found in FENCE.finditer(text)
     ]
 
@@ -96,8 +125,14 @@ class Page(Document):
     """A page whose endpoints are at a free port: what is read as 5020 is run at another one."""
 
     def __init__(self, text: str, path: str) -> None:
-        super().__init__(EXAMPLE_PORT.sub(str(free_port()), text), path)
+        self.port = str(free_port())
+        super().__init__(EXAMPLE_PORT.sub(self.port, text), path)
         self.namespace["page"] = path
+
+    def as_written(self, text: str) -> str:
+        """What a program of the page printed or wrote, as it stands on the page."""
+        lines = text.replace(self.port, "5020").splitlines()
+        return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def workers() -> set[threading.Thread]:
@@ -115,19 +150,33 @@ def nothing_left() -> Iterator[None]:
 
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_python_blocks(page: Path) -> None:
+def test_python_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("examples").symlink_to(ROOT / "examples")
+    for block in blocks(page):
+        if block.mark == "file":
+            Path(block.file).write_text(block.body, "utf-8")
     document = Sybil([PythonCodeBlockParser()], document_types={".md": Page}).parse(page)
-    evaluated: list[int] = []
+    assert isinstance(document, Page)
+    printed: dict[int, str] = {}
     try:
         for example in document.examples():
-            evaluated.append(example.line)
-            example.evaluate()
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                example.evaluate()
+            printed[example.line] = document.as_written(out.getvalue())
     finally:
         kill_all(document.namespace)
     for block in blocks(page):
+        where = f"{name(page)}:{block.line}"
         if block.language == "python":
             last = block.line + block.body.count("\n") + 1
-            assert any(block.line <= line <= last for line in evaluated), f"{name(page)}:{block.line} was not run"
+            assert any(block.line <= line <= last for line in printed), f"{where} was not run"
+        elif block.mark == "output":
+            before = max(line for line in printed if line < block.line)
+            assert printed[before] == block.body, where
+        elif block.mark == "written":
+            assert document.as_written(Path(block.file).read_text("utf-8")) == block.body, where
 
 
 def kill_all(namespace: dict[str, Any]) -> None:
@@ -139,9 +188,13 @@ def kill_all(namespace: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_is_checked(page: Path) -> None:
-    for language, body, line in blocks(page):
+    python = "".join(block.body for block in blocks(page) if block.language == "python")
+    for language, body, line, mark, file in blocks(page):
         where = f"{name(page)}:{line}"
-        if language == "sh":
+        if language in FILES:
+            assert mark in ("file", "written"), f"{where}: nothing says which file this is"
+            assert file in python, f"{where}: no Python block of the page names {file!r}"
+        elif language == "sh":
             for command in filter(None, map(str.strip, body.splitlines())):
                 assert command in SHELL, f"{where}: nothing is known to check {command!r}"
         else:
@@ -150,7 +203,7 @@ def test_every_block_is_checked(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_no_python_block_uses_a_fixed_port(page: Path) -> None:
-    for language, body, line in blocks(page):
+    for language, body, line, *_ in blocks(page):
         if language == "python":
             code = "\n".join(written for written in body.splitlines() if "Error: " not in written)
             ports = set(re.findall(r"://[\w.\-]+:(\d+)", code)) - {"0", "5020"}
@@ -184,3 +237,67 @@ def test_every_example_is_checked() -> None:
     checked = (ROOT / EXAMPLES).read_text("utf-8")
     missing = [path.name for path in (ROOT / "examples").glob("*.py") if f'"{path.name}"' not in checked]
     assert not missing
+
+
+def test_the_picture_of_the_house_has_every_module_and_no_other() -> None:
+    picture = next(block.body for block in blocks(DOCS / "explanation" / "index.md") if "src/msm/" in block.body)
+    drawn = re.findall(r"\b\w+\.py\b", picture)
+    there = [path.name for path in (ROOT / "src" / "msm").rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(drawn) == sorted([*there, "__init__.py"])
+
+
+@pytest.fixture(scope="module")
+def tables() -> Any:
+    """The module that makes the tables of the reference."""
+    spec = importlib.util.spec_from_file_location("msm_tables", DOCS / "_ext" / "msm_tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_type_is_in_the_table_with_an_error(tables: Any) -> None:
+    rows = tables.type_rows()
+    assert [re.match(r"`(\w+)\(", row[0])[1] for row in rows] == list(KINDS)  # type: ignore[index]
+    for row in rows:
+        assert all(row), row
+        error = row[-1].split("\n")[0].strip("`")
+        assert issubclass(getattr(msm, error), (msm.ValueRangeError, msm.ValueTypeError)), row
+
+
+def test_every_keyword_layout_and_key_is_in_its_table(tables: Any) -> None:
+    for make in (tables.keyword_rows, tables.layout_rows, tables.key_rows):
+        assert all(len(row) >= 3 and row[0] for row in make())
+    assert [row[0].strip("`") for row in tables.layout_rows()] == list(LAYOUTS)
+    assert all(row[2] for row in tables.keyword_rows())
+
+
+def test_every_finding_of_the_linter_is_in_the_reference() -> None:
+    lint = (ROOT / "src" / "msm" / "memory" / "lint.py").read_text("utf-8")
+    codes = set(re.findall(r'Finding\(\s*"([\w-]+)"', lint))
+    page = (DOCS / "reference" / "layout.md").read_text("utf-8")
+    assert len(codes) >= 7
+    assert not [code for code in codes if f"`{code}`" not in page]
+
+
+def test_every_table_is_on_a_page() -> None:
+    shown = [block.language for page in PAGES for block in blocks(page) if block.language in TABLES]
+    assert sorted(shown) == sorted(TABLES)
+
+
+def test_the_docs_build_and_show_every_type(tables: Any, tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="comes with the extra 'docs'")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert built.returncode == 0, built.stderr
+    page = (tmp_path / "reference" / "types.html").read_text("utf-8")
+    for row in tables.type_rows():
+        said = re.sub(r"[`\n]", "", "".join(row))
+        assert re.sub(r"\s", "", said) in re.sub(r"\s", "", unmarked(page)), row[0]
+
+
+def unmarked(page: str) -> str:
+    """The text of an HTML page, with plain quotation marks."""
+    text = re.sub(r"<[^>]*>", "", page)
+    return html.unescape(text).translate(str.maketrans("\u2018\u2019\u201c\u201d", "''\"\""))

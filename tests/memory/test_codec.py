@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msm import MemoryStore, MemoryVariable, ValueRangeError, ValueTypeError
-from msm.memory.codec import BoolCodec, Codec, IntCodec, reverse_words
+from msm.memory.codec import BoolCodec, Codec, IntCodec, Orders, reverse_words
 
 words = st.lists(st.integers(0, 0xFFFF), min_size=4, max_size=4)
 
@@ -90,10 +90,10 @@ def test_reverse_words(raw: bytes) -> None:
 @pytest.mark.parametrize(
     ("codec", "values"),
     [
-        *((BoolCodec(bit), (False, True)) for bit in range(8)),
-        (IntCodec("byte", 1), (0, 1, 127, 128, 255)),
-        (IntCodec("word", 2), (0, 1, 255, 256, 65535)),
-        (IntCodec("uint32", 4), (0, 1, 65535, 65536, 0xFFFFFFFF)),
+        *((BoolCodec("bool", bit), (False, True)) for bit in range(8)),
+        (IntCodec("byte", 1, False, Orders()), (0, 1, 127, 128, 255)),
+        (IntCodec("word", 2, False, Orders()), (0, 1, 255, 256, 65535)),
+        (IntCodec("uint32", 4, False, Orders()), (0, 1, 65535, 65536, 0xFFFFFFFF)),
     ],
 )
 def test_round_trip(codec: Codec[Any], values: tuple[Any, ...]) -> None:

@@ -28,7 +28,10 @@ class Owner:
 
     def drain(self) -> dict[Span, int]:
         with self.image.lock:
-            return self.journal.drain()
+            noted = self.journal.drain()
+        spans = {mark: times for mark, times in noted.items() if isinstance(mark, Span)}
+        assert len(spans) == len(noted), "none of them is a command"
+        return spans
 
     def bits(self) -> dict[int, int]:
         """All the bits noted since the last drain: address -> bits of that word."""

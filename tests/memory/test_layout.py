@@ -204,7 +204,6 @@ def drawn_rows(text: str) -> Iterator[tuple[str, int, int, int, list[str]]]:
 @given(mem=stores(), width=st.integers(40, 170))
 def test_every_bar_covers_exactly_its_cells(mem: MemoryStore, width: int) -> None:
     text = mem.layout().text(width)
-    keys = dict(re.findall(r"^ *(\d+) +(v\w*)", text, re.MULTILINE))
     spans = {name: (mem.variables()[name].table, mem.info(name)) for name in mem.variables()}
     whole = {name for name in spans if mem.variables()[name].kind not in ("bool", "byte", "bits")}
     whole = {name for name in whole if mem.variables()[name].arguments.get("length") != 1}
@@ -212,6 +211,8 @@ def test_every_bar_covers_exactly_its_cells(mem: MemoryStore, width: int) -> Non
         if not cell:
             continue  # a row of one cell does not say how wide it is
         table = "coil" if title == "Coils" else "holding"
+        section = text[text.index(f"{title}:") :]  # keys are unique within a table only
+        keys = dict(reversed(re.findall(r"^ *(\d+) +(v\w*)", section, re.MULTILINE)))
         found: list[tuple[str, int, int]] = []
         divided = set()
         for lane in lanes:

@@ -83,7 +83,8 @@ def test_nothing_can_be_changed(name: str) -> None:
 
 def test_unknown_names() -> None:
     shot = press().snapshot()
-    for look in (lambda: shot.sped, lambda: shot["sped"]):
+    looks: list[Callable[[], object]] = [lambda: shot.sped, lambda: shot["sped"]]
+    for look in looks:
         with pytest.raises(UnknownVariableError):
             look()
     assert not hasattr(shot, "sped")

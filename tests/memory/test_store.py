@@ -220,7 +220,7 @@ def test_withdrawing_what_a_class_declares_is_for_one_store() -> None:
 
 WRONG: dict[str, tuple[Any, tuple[str, ...]]] = {
     "word behind": (MemoryVariable.word(8), ("8", "0 to 7")),
-    "word before": (MemoryVariable.word(-1), ("-1", "0 to 7")),
+    "word before": (MemoryVariable.word(-1), ("-1", "0 to 65535")),
     "uint32 across the end": (MemoryVariable.uint32(7), ("7", "0 to 7")),
     "bit 16": (MemoryVariable.bool(0, 16), ("16", "0 to 15")),
     "bit -1": (MemoryVariable.bool(0, -1), ("-1", "0 to 15")),
@@ -229,11 +229,11 @@ WRONG: dict[str, tuple[Any, tuple[str, ...]]] = {
     "bool behind": (MemoryVariable.bool(8, 0), ("8", "0 to 7")),
     "byte 2": (MemoryVariable.byte(0, 2), ("2", "0 to 1")),
     "byte behind": (MemoryVariable.byte(8, 0), ("8", "0 to 7")),
-    "address '0'": (MemoryVariable.word("0"), ("'0'",)),  # type: ignore[arg-type]
+    "address '0'": (MemoryVariable.word("0"), ("'0'",)),  # type: ignore[call-overload]
     "address True": (MemoryVariable.word(True), ("True",)),
-    "address 1.0": (MemoryVariable.word(1.0), ("1.0",)),  # type: ignore[arg-type]
-    "address None": (MemoryVariable.uint32(None), ("None",)),  # type: ignore[arg-type]
-    "far behind": (MemoryVariable.word(10**9), ("1000000000", "0 to 7")),
+    "address 1.0": (MemoryVariable.word(1.0), ("1.0",)),  # type: ignore[call-overload]
+    "address None": (MemoryVariable.uint32(None), ("None",)),  # type: ignore[call-overload]
+    "far behind": (MemoryVariable.word(10**9), ("1000000000", "0 to 65535")),
 }
 
 

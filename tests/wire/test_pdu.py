@@ -13,8 +13,11 @@ from msm.errors import DeviceError, IllegalAddressError, ProtocolError
 from msm.wire import pdu
 
 PARSERS: dict[int, Callable[[bytes], object]] = {
-    3: pdu.parse_read_words,
+    1: lambda request: pdu.parse_read(request, pdu.MAX_READ_BITS),
+    3: lambda request: pdu.parse_read(request, pdu.MAX_READ_WORDS),
+    5: pdu.parse_write_coil,
     6: pdu.parse_write_word,
+    15: pdu.parse_write_coils,
     16: pdu.parse_write_words,
     22: pdu.parse_mask_write,
     23: pdu.parse_read_write,
@@ -29,14 +32,18 @@ def hexed(text: str) -> bytes:
 
 
 def test_the_examples_of_the_specification() -> None:
-    assert pdu.parse_read_words(hexed("03 006b 0003")) == (0x6B, 3)
-    assert pdu.parse_write_word(hexed("06 0001 0003")) == (1, b"\0\3")
-    assert pdu.parse_write_words(hexed("10 0001 0002 04 000a 0102")) == (1, hexed("000a 0102"))
+    assert pdu.parse_read(hexed("01 0013 0013"), 2000) == (0x13, 0x13)
+    assert pdu.parse_read(hexed("03 006b 0003"), 125) == (0x6B, 3)
+    assert pdu.parse_write_coil(hexed("05 00ac ff00")) == (0xAC, 1, b"\x01")
+    assert pdu.parse_write_coil(hexed("05 00ac 0000")) == (0xAC, 1, b"\x00")
+    assert pdu.parse_write_coils(hexed("0f 0013 000a 02 cd01")) == (0x13, 10, hexed("cd01"))
+    assert pdu.parse_write_word(hexed("06 0001 0003")) == (1, 1, b"\0\3")
+    assert pdu.parse_write_words(hexed("10 0001 0002 04 000a 0102")) == (1, 2, hexed("000a 0102"))
     assert pdu.parse_mask_write(hexed("16 0004 00f2 0025")) == (4, 0xF2, 0x25)
     assert pdu.parse_read_write(hexed("17 0003 0006 000e 0003 06 00ff 00ff 00ff")) == (
         3,
         6,
-        (14, hexed("00ff 00ff 00ff")),
+        (14, 3, hexed("00ff 00ff 00ff")),
     )
 
 
@@ -50,22 +57,45 @@ def test_whatever_comes_is_parsed_or_refused_with_03(function: int, rest: bytes)
 
 @given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
 def test_quantities_to_read(address: int, count: int) -> None:
-    request = struct.pack(">BHH", 3, address, count)
-    if 1 <= count <= 125:
-        assert pdu.parse_read_words(request) == (address, count)
-    else:
-        with pytest.raises(pdu.Refusal):
-            pdu.parse_read_words(request)
+    for function, most in ((1, 2000), (2, 2000), (3, 125), (4, 125)):
+        request = struct.pack(">BHH", function, address, count)
+        if 1 <= count <= most:
+            assert pdu.parse_read(request, most) == (address, count)
+        else:
+            with pytest.raises(pdu.Refusal):
+                pdu.parse_read(request, most)
 
 
 @given(st.integers(0, 0xFFFF), st.integers(0, 130), st.integers(0, 255), st.integers(0, 260))
 def test_quantities_to_write(address: int, count: int, size: int, length: int) -> None:
     request = struct.pack(">BHHB", 16, address, count, size) + bytes(length)
     if 1 <= count <= 123 and size == length == 2 * count:
-        assert pdu.parse_write_words(request) == (address, bytes(length))
+        assert pdu.parse_write_words(request) == (address, count, bytes(length))
     else:
         with pytest.raises(pdu.Refusal):
             pdu.parse_write_words(request)
+
+
+@given(st.integers(0, 0xFFFF), st.integers(0, 2100), st.integers(0, 255), st.integers(0, 260))
+def test_quantities_of_coils_to_write(address: int, count: int, size: int, length: int) -> None:
+    request = struct.pack(">BHHB", 15, address, count, size) + bytes(length)
+    if 1 <= count <= 1968 and size == length == (count + 7) // 8:
+        assert pdu.parse_write_coils(request) == (address, count, bytes(length))
+    else:
+        with pytest.raises(pdu.Refusal):
+            pdu.parse_write_coils(request)
+
+
+@given(st.integers(0, 0xFFFF), st.integers(1, 1968))
+def test_right_quantities_of_coils_to_write(address: int, count: int) -> None:
+    bits = bytes((count + 7) // 8)
+    assert pdu.parse_write_coils(pdu.write_coils(address, count, bits)) == (address, count, bits)
+
+
+@given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
+def test_a_coil_is_on_or_off_and_nothing_else(address: int, value: int) -> None:
+    with pytest.raises(pdu.Refusal):
+        pdu.parse_write_coil(struct.pack(">BHH", 5, address, value if value not in (0, 0xFF00) else 1))
 
 
 def test_refusals() -> None:
@@ -78,8 +108,12 @@ def test_refusals() -> None:
 
 
 def test_requests() -> None:
-    assert pdu.read_words(3, 0x6B, 3) == hexed("03 006b 0003")
-    assert pdu.read_words(4, 8, 1) == hexed("04 0008 0001")
+    assert pdu.read(3, 0x6B, 3) == hexed("03 006b 0003")
+    assert pdu.read(4, 8, 1) == hexed("04 0008 0001")
+    assert pdu.read(1, 0x13, 0x13) == hexed("01 0013 0013")
+    assert pdu.write_coil(0xAC, b"\x01") == hexed("05 00ac ff00")
+    assert pdu.write_coil(0xAC, b"\x00") == hexed("05 00ac 0000")
+    assert pdu.write_coils(0x13, 10, hexed("cd01")) == hexed("0f 0013 000a 02 cd01")
     assert pdu.write_word(1, b"\0\3") == hexed("06 0001 0003")
     assert pdu.write_words(1, hexed("000a 0102")) == hexed("10 0001 0002 04 000a 0102")
 
@@ -94,13 +128,16 @@ def test_a_mask_write_sets_its_bits_and_no_other(address: int, mask: int, word: 
 
 # -- does a reply answer the request
 
-READ = pdu.read_words(3, 0x6B, 2)
+READ = pdu.read(3, 0x6B, 2)
 WRITE = pdu.write_words(1, b"\0\1\0\2")
 REQUESTS = {
     "read": (READ, hexed("03 04 022b 0000")),
-    "read input": (pdu.read_words(4, 8, 1), hexed("04 02 000a")),
+    "read input": (pdu.read(4, 8, 1), hexed("04 02 000a")),
     "write one": (pdu.write_word(1, b"\0\3"), hexed("06 0001 0003")),
     "write": (WRITE, hexed("10 0001 0002")),
+    "read coils": (pdu.read(1, 0x13, 19), hexed("01 03 cd6b05")),
+    "write coil": (pdu.write_coil(0xAC, b"\x01"), hexed("05 00ac ff00")),
+    "write coils": (pdu.write_coils(0x13, 10, hexed("cd01")), hexed("0f 0013 000a")),
     "mask": (pdu.mask_write(4, 0xF0, 0x20), hexed("16 0004 ff0f 0020")),
 }
 
@@ -108,7 +145,7 @@ REQUESTS = {
 @pytest.mark.parametrize(("request_pdu", "reply"), REQUESTS.values(), ids=REQUESTS)
 def test_right_replies(request_pdu: bytes, reply: bytes) -> None:
     cells = pdu.check_reply(request_pdu, reply)
-    assert cells == (reply[2:] if request_pdu[0] in (3, 4) else b"")
+    assert cells == (reply[2:] if request_pdu[0] in (1, 3, 4) else b"")
 
 
 @pytest.mark.parametrize(("request_pdu", "reply"), REQUESTS.values(), ids=REQUESTS)
@@ -124,7 +161,7 @@ def test_any_other_reply_is_refused(request_pdu: bytes, reply: bytes, data: st.D
             ),
         )
     )
-    read = request_pdu[0] in (3, 4)
+    read = request_pdu[0] in (1, 3, 4)
     if other == reply or (read and other[:2] == reply[:2] and len(other) == len(reply)):
         pdu.check_reply(request_pdu, other)
     else:
@@ -142,10 +179,16 @@ def test_exceptions_carry_their_code_and_what_was_asked(code: int) -> None:
     assert isinstance(caught.value, IllegalAddressError) is (code == 2)
 
 
+def test_padding_behind_the_last_bit_is_dropped() -> None:
+    assert pdu.check_reply(pdu.read(1, 0, 3), hexed("01 01 ff")) == b"\x07"
+
+
 def test_requests_in_words() -> None:
     assert pdu.describe(READ) == "reading holding 107-108"
-    assert pdu.describe(pdu.read_words(4, 8, 1)) == "reading input 8"
+    assert pdu.describe(pdu.read(4, 8, 1)) == "reading input 8"
     assert pdu.describe(WRITE) == "writing holding 1-2"
     assert pdu.describe(pdu.write_word(1, b"\0\3")) == "writing holding 1"
     assert pdu.describe(pdu.mask_write(4, 1, 1)) == "writing bits of holding 4"
-    assert pdu.describe(hexed("05 0001 ff00")).startswith("function 05")
+    assert pdu.describe(hexed("05 0001 ff00")) == "writing coil 1"
+    assert pdu.describe(hexed("0f 0013 000a 02 cd01")) == "writing coil 19-28"
+    assert pdu.describe(hexed("2b 0e 01 00 00")).startswith("function 2B")

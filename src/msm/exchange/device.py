@@ -11,6 +11,7 @@ bytes. The order of things:
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
@@ -46,6 +47,7 @@ BUSY = (5, 6)  # acknowledge, server device busy (application protocol V1.1b3, s
 BUSY_PAUSE = 0.1  # seconds before a busy device is asked again, doubled while it stays busy
 MAX_BUSY_PAUSE = 2.0
 NO_ANSWER_BEHIND = 11
+MOST_REFUSALS = 64  # of a table of which nothing could be read: more would be a storm
 NOT_THERE = (10, NO_ANSWER_BEHIND)  # a gateway that does not reach the unit
 
 
@@ -80,6 +82,8 @@ class Job:
     """Part of the regular poll with that period."""
     before_write: bool = False
     """The reading half of a read-modify-write."""
+    word: int = 0
+    """Of that: the address of the word."""
     racy: bool = False
     """The writing half."""
     data: bytes | None = None
@@ -114,12 +118,16 @@ class Device:
         self._number = 0
         self._window = 1
         self._window_most = terms.max_in_flight
+        self._answered = 0
+        self._one_by_one = False
         self._wrote_last = False
         self._quiet = False
         self._hold = -math.inf
         self._busy_pause = BUSY_PAUSE
         self._unsure: dict[Cell, int] = {}
         self._fresh_word: Cell | None = None
+        self._refusals: Counter[str] = Counter()
+        self._readable: set[str] = set()
         self._alone = 0
         self.declare(())
 
@@ -160,7 +168,7 @@ class Device:
         self._jobs.clear()
         self._writing = None
         self._window = 1
-        self._window_most = self._terms.max_in_flight
+        self._window_most = 1 if self._one_by_one else self._terms.max_in_flight
         self._busy_pause = BUSY_PAUSE
         self._polling.restart()
         self._hold = now + self._terms.delay_after_connect
@@ -179,19 +187,22 @@ class Device:
     def replied(self, job: Job, now: float) -> None:
         """The device did what the job asked. (What a read brought is put in by `merge()` first.)"""
         self._end(job, now)
+        self._answered = max(self._answered, job.number)
         self._busy_pause = BUSY_PAUSE
         self._widen()
         request = job.request
         if isinstance(request, Read):
             self.stats.cells += request.cells
+            self._readable.add(request.table)
             self._now_sure(job)
             if self.holes.heal(request.table, request.address, request.cells):
                 self._replan(now)
             if job.before_write:
-                self._fresh_word = (request.table, request.address)
+                self._fresh_word = (request.table, job.word)
         else:
             self.stats.cells += request.cells
             self.stats.racy_writes += job.racy
+            self.features.done(request)
             self._arrived(job)
             self.ledger.settle(job.shipment, "acknowledged")
         self._polled(job, now, answered=True)
@@ -199,6 +210,7 @@ class Device:
     def refused(self, job: Job, code: int, cause: str, now: float) -> None:
         """The device answered with an exception code; a refused request has changed nothing."""
         self._end(job, now)
+        self._answered = max(self._answered, job.number)
         self.stats.errors[f"exception {code:02X}"] += 1
         request = job.request
         if code in BUSY:
@@ -220,8 +232,10 @@ class Device:
     def unanswered(self, job: Job, kind: str, cause: str, now: float) -> None:
         """No reply came in time, or one that is none. Of a write nobody knows whether it was done."""
         if len(self._jobs) > 1:
-            # It may be us who asked too much at a time: from now on one after the other.
+            # It may be us who asked too much at a time: from now on one after the other. A device that answers
+            # what was asked later drops requests that come close together, on the next connection too.
             self._window = self._window_most = 1
+            self._one_by_one = self._one_by_one or self._answered > job.number
         self._end(job, now)
         self.stats.errors[kind] += 1
         if job.shipment:
@@ -267,6 +281,10 @@ class Device:
             self._wrote_last = job.period is None
             self.stats.requests += 1
         return job
+
+    def expire(self, now: float) -> None:
+        """What time alone brings while nothing can be asked."""
+        self.ledger.expire(now)
 
     def wake(self) -> float:
         """When `next()` may have something by the passing of time alone."""
@@ -321,7 +339,7 @@ class Device:
         self._finish(self._polling.idle(), now)
         if self._pulled and (self._fresh_word or not (self._wrote_last and reading)):
             job = self._write_job()
-            if job is not None:
+            if job is not None or self._quiet:
                 return job
         if reading:
             read, period = self._polling.take()
@@ -360,9 +378,9 @@ class Device:
             return Job(request, self.ledger.ship(table, address, address + 1, request.mask))
         if fresh != (table, address):
             return self._read_before_write(table, address)
-        # The whole word goes out: all that waits in it goes along.
+        # The whole word goes out, but a start bit in it that was assigned after a parameter elsewhere has to wait.
         word = Write(table, address, 1)
-        shipment = self.ledger.ship(table, address, address + 1)
+        shipment = self.ledger.ship(table, address, address + 1, request.mask)
         return Job(word, shipment, single=self.features.by_single(word), racy=True)
 
     def _command_job(self, command: Entry, fresh: Cell | None) -> Job | None:
@@ -398,9 +416,11 @@ class Device:
         return Job(request, shipment, single=self.features.by_single(request), data=data)
 
     def _read_before_write(self, table: str, address: int) -> Job | None:
-        # Nothing else may be out: an older read would bring an older word.
-        self._quiet = bool(self._jobs)
-        return None if self._quiet else Job(Read(table, address, 1), before_write=True)
+        # Nothing else may be out: an older read would bring an older word, and a later one would come before the write.
+        alone, self._quiet = not self._jobs, True
+        if not alone:
+            return None
+        return Job(self._read_whole(table, address, address + 1), before_write=True, word=address)
 
     def _read_back(self, waiting: Entry) -> Job | None:
         """Read the cells that nobody is sure of and that the oldest assignment waits for."""
@@ -412,7 +432,28 @@ class Device:
         count = 1
         while (table, first + count) in self._unsure and count < self._read_limits[table]:
             count += 1
-        return Job(Read(table, first, count))
+        return Job(self._read_whole(table, first, first + count))
+
+    def _read_whole(self, table: str, first: int, end: int) -> Read:
+        """A read of these cells, and of the rest of every variable that they are a part of: no value is torn."""
+        low, high = first, end
+        grown = True
+        while grown:
+            reaches = [
+                (piece.address, piece.address + piece.cells)
+                for piece in self._pieces
+                if piece.table == table
+                and piece.readable
+                and piece.address < high
+                and low < piece.address + piece.cells
+            ]
+            wider = min([low, *(begin for begin, _ in reaches)]), max([high, *(stop for _, stop in reaches)])
+            grown, (low, high) = wider != (low, high), wider
+        holes = self.holes.cells(table)
+        spoilt = any(at in holes for at in range(low, high)) and not any(at in holes for at in range(first, end))
+        if spoilt or high - low > self._read_limits[table]:
+            low, high = first, end
+        return Read(table, low, high - low)
 
     # -- what an answer means
 
@@ -448,11 +489,12 @@ class Device:
         table, address, cells = request
         # Nothing can be learnt there: it must not block what is to be written.
         self._now_sure(job)
-        if job.before_write:
-            shipment = self.ledger.ship(table, address, address + 1)
+        if job.before_write and code not in NOT_THERE:
+            shipment = self.ledger.ship(table, job.word, job.word + 1)
             if not shipment:
-                oldest = next(iter(self.ledger.waiting()))
-                shipment = self.ledger.ship_command(oldest, 1)
+                # It was for a command, if that has not expired meanwhile.
+                commands = [e for e in self.ledger.waiting() if e.table == table and job.word in e.waiting]
+                shipment = [each for entry in commands[:1] for each in self.ledger.ship_command(entry, 1)]
             self._reject(shipment, f"its word cannot be read to write one part of it, {cause}", code)
         if code in NOT_THERE:
             self._polled(job, now, answered=True)
@@ -461,15 +503,22 @@ class Device:
             pieces = [(piece.address, piece.cells) for piece in self._pieces if piece.table == table]
             wanted = self._wanted(table, self._sizes[table], [p for p in self._pieces if p.table == table])
             group = wanted.get(job.period)
-            cut = None if code == ILLEGAL_FUNCTION else split_point(address, cells, pieces, group)
+            self._refusals[table] += 1
+            # A table of which nothing could ever be read is not searched word by word, over thousands of requests.
+            hopeless = self._refusals[table] > MOST_REFUSALS and table not in self._readable
+            cut = None if hopeless or code == ILLEGAL_FUNCTION else split_point(address, cells, pieces, group)
             if cut is None:
                 self.holes.add(table, address, cells, cause, now)
             else:
                 self.holes.cut(table, cut)
-            self._polled(job, now, answered=True)
+            # In this order: its parts are asked for in the same round, not in the next one, which may be hours away.
             self._replan(now)
+            self._polled(job, now, answered=True)
         else:
-            self.holes.refused_again(table, address, now)
+            pieces = [(piece.address, piece.cells) for piece in self._pieces if piece.table == table]
+            searching = table in self._readable and code != ILLEGAL_FUNCTION
+            cut = split_point(address, cells, pieces) if searching else None
+            self.holes.refused_again(table, address, cells, now, cut)
 
     def _arrived(self, job: Job) -> None:
         """The device has these bits now; answers to reads that left before may be older."""
@@ -490,6 +539,7 @@ class Device:
 
     def _not_answered(self, job: Job, cause: str) -> None:
         self.stats.racy_writes += job.racy
+        self.features.unanswered(job.request)
         self._doubt(job.shipment)
         self.ledger.settle(job.shipment, "unknown", cause)
 

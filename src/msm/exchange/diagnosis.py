@@ -24,12 +24,13 @@ class Facts:
     mask_write: bool
     period: float
     strays: int
+    malformed: str = ""
 
 
 def diagnose(facts: Facts) -> str:
     """The findings, a line each; the one that matters most comes first."""
     who = facts.endpoint if facts.unit is None else f"unit {facts.unit} at {facts.endpoint}"
-    lines = [_link(facts), *_holes(facts), *_pace(facts), *_writes(facts)]
+    lines = [_link(facts), *_holes(facts), *_replies(facts), *_pace(facts), *_writes(facts)]
     told = [line for line in lines if line]
     if not told:
         return f"{who}: all is well; {facts.stats.cycles} polls, the last took {1000 * facts.stats.cycle_time:.1f} ms"
@@ -85,6 +86,15 @@ def _joined(holes: tuple[tuple[str, int, int, str], ...]) -> list[tuple[str, int
         else:
             joined.append((table, address, cells, cause))
     return joined
+
+
+def _replies(facts: Facts) -> list[str]:
+    if not facts.malformed:
+        return []
+    return [
+        f"{facts.stats.errors['protocol']} replies do not fit their requests, and were not used "
+        f"(last, {facts.malformed}): does the device have less memory than is declared, and does not say so?"
+    ]
 
 
 def _pace(facts: Facts) -> list[str]:

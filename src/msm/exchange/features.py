@@ -8,6 +8,7 @@ from typing import Literal
 from msm.exchange.plan import WIDTH, MaskWrite, Read, Write
 
 ILLEGAL_FUNCTION = 1
+SILENT_MASK_WRITES = 2  # unanswered, while it answers all else: it does not know function 22 and does not say so
 
 
 class Features:
@@ -22,6 +23,8 @@ class Features:
         """Function 22; without it part of a word is read, changed and written back."""
         self._forced = function
         self._missing: set[tuple[int, bool]] = set()
+        self._mask_writes_done = False
+        self._silent_mask_writes = 0
 
     def by_single(self, request: Write) -> bool:
         """Is this write to be sent by function 05 or 06?"""
@@ -38,6 +41,20 @@ class Features:
             table: 1 if self._forced == "single" or (WIDTH[table], False) in self._missing else limit
             for table, limit in limits.items()
         }
+
+    def done(self, request: Read | Write | MaskWrite) -> None:
+        """The device did it."""
+        self._mask_writes_done = self._mask_writes_done or isinstance(request, MaskWrite)
+
+    def unanswered(self, request: Read | Write | MaskWrite) -> None:
+        """There was no reply. Some devices drop what they do not know, and refuse nothing.
+
+        Between two writes the device was read, so it is there.
+        """
+        if isinstance(request, MaskWrite) and not self._mask_writes_done:
+            self._silent_mask_writes += 1
+            if self._silent_mask_writes >= SILENT_MASK_WRITES:
+                self.mask_write = False
 
     def learn(self, request: Read | Write | MaskWrite, *, single: bool, code: int) -> bool:
         """A write was refused. Returns whether there is another function to try it with."""

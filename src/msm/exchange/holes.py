@@ -36,12 +36,19 @@ class Holes:
         """A block that is refused is asked for in two parts."""
         self._cuts.setdefault(table, set()).add(address)
 
-    def refused_again(self, table: str, address: int, now: float) -> None:
-        """A hole was asked for and is still one."""
+    def refused_again(self, table: str, address: int, cells: int, now: float, cut: int | None = None) -> None:
+        """A hole was asked for and is still one; or a part of it, where there is a place to cut it in two."""
         hole = self._holes.get((table, address))
-        if hole is not None:
+        if hole is None or hole.cells != cells:
+            return
+        if cut is None:
             hole.pause = min(2 * hole.pause, LAST_PROBE)
             hole.due = now + hole.pause
+            return
+        for first, end in ((address, cut), (cut, address + cells)):
+            self.add(table, first, end - first, hole.cause, now)
+            self._holes[table, first].due = now
+        self.cut(table, cut)
 
     def heal(self, table: str, address: int, cells: int) -> bool:
         """These cells were read. Returns whether that fills a hole."""

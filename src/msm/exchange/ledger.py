@@ -73,6 +73,7 @@ class Ledger:
         self._uncounted = 0
         self._commands: dict[int, Entry] = {}
         self._failures: list[tuple[int, str, str]] = []
+        self._ended: list[tuple[str, Bits]] = []
 
     @property
     def pending(self) -> int:
@@ -136,6 +137,11 @@ class Ledger:
             if entry.waiting and not entry.sent:
                 self._drop(entry, "expired", "it could not be sent in time")
 
+    def abandon(self, cause: str) -> None:
+        """Nothing is sent any more. Who waits for the fate of a command is told, and it is not sent later either."""
+        for entry in [entry for entry in self._commands.values() if entry.done is not None and entry.waiting]:
+            self._drop(entry, "expired", cause)
+
     def next_expiry(self) -> float:
         """When the next command expires."""
         return min(
@@ -148,6 +154,7 @@ class Ledger:
 
     def _drop(self, entry: Entry, fate: Fate, cause: str) -> None:
         cells = list(entry.waiting)
+        self._ended.append((entry.table, dict(entry.waiting)))
         entry.waiting.clear()
         self._waiting.pop(entry.sequence, None)
         if fate in FAILED:
@@ -240,8 +247,10 @@ class Ledger:
             if entry.sequence not in self._open:
                 continue
             _remove(entry.sent, bits)
+            self._ended.append((entry.table, bits))
             if fate in FAILED:
                 # One fate for an assignment: of one that was too long for a request, the rest is not sent.
+                self._ended += [(entry.table, dict(entry.waiting)), (entry.table, dict(entry.sent))]
                 rest = [*entry.waiting, *entry.sent]
                 entry.waiting.clear()
                 entry.sent.clear()
@@ -266,6 +275,11 @@ class Ledger:
         told = [(name, cause) for sequence, name, cause in self._failures if sequence <= mark]
         self._failures = [failure for failure in self._failures if failure[0] > mark]
         return told
+
+    def ended(self) -> list[tuple[str, Bits]]:
+        """The bits that met a fate since the last time this was asked: (table, address -> bits)."""
+        ended, self._ended = self._ended, []
+        return ended
 
     # -- inside
 

@@ -204,10 +204,15 @@ def _part(
     first, end = oldest.reach
     bits: dict[int, int] = {}
     if end - first > 1:
-        # A later assignment has taken some of its bits: it comes along, so that no value is torn.
-        closed = _closed(ledger, table, first, end)
-        first, end = closed if closed[1] - closed[0] <= limit else (first, min(end, first + limit))
-        bits = {at: ledger.waiting_bits(table, at) for at in range(first, end)}
+        low, high = _closed(ledger, table, first, end)
+        if high - low <= limit:
+            # A later assignment has taken some of its bits: it comes along, so that no value is torn.
+            first, end = low, high
+            bits = {at: ledger.waiting_bits(table, at) for at in range(first, end)}
+        else:
+            # It cannot arrive whole, so nothing is to overtake for its sake.
+            end = min(end, first + limit)
+            bits = {at: oldest.waiting.get(at, 0) for at in range(first, end)}
     else:
         for entry in ledger.waiting():
             stranger = entry.table != table or entry.reach != (first, end) or entry.values is not None

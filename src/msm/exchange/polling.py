@@ -56,10 +56,11 @@ class Polling:
                 if now > -math.inf:
                     self._rounds[period].due = now + min(period, self._period) * number / len(blocks)
             round_ = self._rounds[period]
-            round_.blocks = list(reads)
             known = set(reads)
             kept = [read for read in round_.queue if read in known]
-            new = known.difference(kept) if round_.running else ()
+            # What the round under way has asked for already is not asked for twice.
+            new = known.difference(round_.blocks) if round_.running else ()
+            round_.blocks = list(reads)
             round_.queue = deque([*kept, *(read for read in reads if read in new)])
         if self._period not in blocks:
             self._rounds[self._period].blocks = []

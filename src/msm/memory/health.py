@@ -30,9 +30,12 @@ class Health:
         self._ranks: dict[str, bytearray] = {}
         self._times: dict[str, array[float]] = {}
         self._errors: dict[tuple[str, int], str] = {}
+        self._trouble = ""
+        """What is wrong with all of it: the link."""
 
     def good(self, table: str, address: int, cells: int, at: float) -> None:
         """These cells were read at that time."""
+        self._trouble = ""
         ranks, times = self._of(table)
         ranks[address : address + cells] = bytes(cells)
         times[address : address + cells] = array("d", [at]) * cells
@@ -56,6 +59,8 @@ class Health:
             if error and table:
                 for cell in range(address, end):
                     self._errors[table, cell] = error
+        if not table:
+            self._trouble = error
 
     def of(self, table: str, address: int, cells: int) -> Condition:
         """How good the value in these cells is: as good as the worst of them."""
@@ -64,7 +69,9 @@ class Health:
         ranks = self._ranks[table][address : address + cells]
         oldest = min(self._times[table][address : address + cells])
         errors = (self._errors.get((table, cell), "") for cell in range(address, address + cells))
-        return Condition(_RANKS[max(ranks)], oldest or None, next(filter(None, errors), ""))
+        quality = _RANKS[max(ranks)]
+        error = next(filter(None, errors), "" if quality == "good" else self._trouble)
+        return Condition(quality, oldest or None, error)
 
     def _of(self, table: str) -> tuple[bytearray, array[float]]:
         if table not in self._ranks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from msm.errors import DeclarationError
 from msm.memory.lint import Finding, lint
@@ -15,16 +15,23 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Layout"]
 
 
-class Layout:
+class Layout(str):
     """What lies where in a store, as it was declared when `store.layout()` was called.
 
-    Print it for a terminal; in a notebook it shows itself as a drawing; `.svg()` is that drawing for a web page or
-    the documentation. `.findings` is what looks wrong with the declarations: an empty list where nothing does.
+    It is the text for a terminal of 80 columns, and `text()` draws it for another width. In a notebook it shows
+    itself as a drawing; `svg()` is that drawing for a web page or the documentation. `findings` is what looks wrong
+    with the declarations: an empty list where nothing does.
     """
 
-    def __init__(self, tables: tuple[LaidTable, ...]) -> None:
+    _tables: tuple[LaidTable, ...]
+    _findings: list[Finding]
+
+    def __new__(cls, tables: tuple[LaidTable, ...]) -> Self:
+        findings = lint(tables)
+        self = super().__new__(cls, _draw(tables, findings, 80, ascii=False))
         self._tables = tables
-        self._findings: list[Finding] | None = None
+        self._findings = findings
+        return self
 
     @classmethod
     def of(cls, store: MemoryStore) -> Layout:
@@ -34,8 +41,6 @@ class Layout:
     @property
     def findings(self) -> list[Finding]:
         """What looks wrong with the declarations, warnings first; empty where nothing does."""
-        if self._findings is None:
-            self._findings = lint(self._tables)
         return list(self._findings)
 
     def text(self, width: int = 80, *, ascii: bool = False) -> str:
@@ -47,12 +52,7 @@ class Layout:
         """
         if isinstance(width, bool) or not isinstance(width, int) or width < NARROWEST:
             raise DeclarationError(f"width {width!r} is not a number of columns from {NARROWEST}")
-        if not self._tables:
-            return "An empty memory."
-        terminal = Terminal(width, ascii)
-        blocks = [list(terminal.draw(table)) for table in self._tables]
-        blocks.append(list(terminal.findings(self.findings)))
-        return "\n\n".join("\n".join(lines) for lines in blocks if lines)
+        return _draw(self._tables, self._findings, width, ascii=ascii)
 
     def svg(self) -> str:
         """The picture as a self-contained SVG, for light and for dark pages; hovering over a bar tells all of it."""
@@ -64,9 +64,15 @@ class Layout:
         """What a notebook shows: the SVG in a box that scrolls."""
         return f'<div style="overflow:auto;max-height:48em">{self.svg()}</div>'
 
-    def __str__(self) -> str:
-        return self.text()
-
     def __repr__(self) -> str:
         tables = "; ".join(f"{table.name}: {table.summary}" for table in self._tables)
         return f"<Layout {tables or 'of an empty memory'}; findings: {len(self.findings)}>"
+
+
+def _draw(tables: tuple[LaidTable, ...], findings: list[Finding], width: int, *, ascii: bool) -> str:
+    if not tables:
+        return "An empty memory."
+    terminal = Terminal(width, ascii)
+    blocks = [list(terminal.draw(table)) for table in tables]
+    blocks.append(list(terminal.findings(findings)))
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines)

@@ -15,6 +15,7 @@ from msm.errors import (
     AddressError,
     DeclarationError,
     LinkTimeoutError,
+    StateError,
     UnknownVariableError,
     ValueRangeError,
 )
@@ -134,6 +135,8 @@ class MemoryStore:
             raise UnknownVariableError(self._unknown(name))
 
     def __getattr__(self, name: str) -> Any:
+        if name in MemoryStore.__slots__:
+            raise StateError(f"{type(self).__name__}: call super().__init__() before anything is read or assigned")
         raise UnknownVariableError(self._unknown(name))
 
     def __delattr__(self, name: str) -> None:

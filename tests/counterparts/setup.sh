@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs what the tests in this directory meet: libmodbus from the distribution, and two packages from npm.
+# The tests run it by themselves when something is missing. It does nothing where all is there.
+set -eu
+cd "$(dirname "$0")"
+
+has_libmodbus() {
+    echo '#include <modbus/modbus.h>' | "${CC:-gcc}" -E -o /dev/null - 2>/dev/null
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+for program in "${CC:-gcc}" node npm; do
+    if ! command -v "$program" >/dev/null; then
+        echo "$program is not installed: install it by the means of your system" >&2
+        exit 1
+    fi
+done
+
+if ! has_libmodbus; then
+    export DEBIAN_FRONTEND=noninteractive
+    install=(apt-get install -y -q --no-install-recommends libmodbus-dev)
+    if ! command -v apt-get >/dev/null; then
+        echo "libmodbus and its headers are not installed, and there is no apt-get to do it with" >&2
+        exit 1
+    fi
+    # A fresh machine has no package lists yet.
+    as_root "${install[@]}" || { as_root apt-get update -q && as_root "${install[@]}"; }
+fi
+
+# npm notes in node_modules what it has installed; it is newer than the list of what is wanted, or it is made anew.
+if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
+    npm ci --omit=optional --ignore-scripts --no-audit --no-fund
+fi

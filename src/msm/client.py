@@ -161,6 +161,9 @@ class AsyncModbusClient:
                     period=self.settings.period,
                     malformed=unit.malformed,
                     strays=self._link.strays if self._link is not None else 0,
+                    rejected=unit.device.ledger.rejected,
+                    expired=unit.device.ledger.expired,
+                    unknown=unit.device.ledger.unknown,
                 )
             )
             for number, unit in self._units.items()

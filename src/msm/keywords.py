@@ -115,6 +115,7 @@ class ClientSettings:
             blocks=tuple(_read(block) for block in self.blocks),
             conflict=self.conflict,
             write_ttl=self.write_ttl,
+            forward_ttl=min(self.write_ttl, self.timeout / 2),
             write_function=self.write_function,
             max_in_flight=self.max_in_flight,
             delay_between=self.delay_between,

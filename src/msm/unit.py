@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable
 
-from msm.errors import DeviceError, ProtocolError
+from msm.errors import AddressError, DeviceError, ProtocolError
 from msm.exchange.conflict import Conflict
 from msm.exchange.device import BUSY, NOT_THERE, Device, Job
 from msm.exchange.merge import Clash
@@ -43,6 +43,11 @@ class Unit:
         self._store = store
         self._image = image_of(store)
         self._image.set_on_stale(settings.on_stale)
+        for read in settings.terms().blocks:
+            try:
+                self._image.table(read.table).check(read.address, read.cells)
+            except AddressError as error:
+                raise AddressError(f"blocks: {error}") from None
         self._revision = -1
         self.device = Device({name: table.size for name, table in self._image.tables.items()}, settings.terms())
         # What is assigned from now on is noted for this client, also before it runs. The journal does not

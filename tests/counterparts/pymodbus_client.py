@@ -34,12 +34,16 @@ async def main(port: int) -> None:
         table, at, *values = words[0], *map(int, words[1:])
         if verb == "read":
             return await read[table](at, count=values[0], device_id=unit)
+        return await (write if verb == "write" else write_one)(table, at, values, unit)
+
+    async def write_one(table: str, at: int, values: list[int], unit: int) -> ModbusPDU:
         if table == "coil":
-            if verb == "single":
-                return await client.write_coil(at, bool(values[0]), device_id=unit)
+            return await client.write_coil(at, bool(values[0]), device_id=unit)
+        return await client.write_register(at, values[0], device_id=unit)
+
+    async def write(table: str, at: int, values: list[int], unit: int) -> ModbusPDU:
+        if table == "coil":
             return await client.write_coils(at, [bool(value) for value in values], device_id=unit)
-        if verb == "single":
-            return await client.write_register(at, values[0], device_id=unit)
         return await client.write_registers(at, values, device_id=unit)
 
     async def do(line: list[str]) -> Answer:
@@ -51,7 +55,7 @@ async def main(port: int) -> None:
         if reply.isError():
             return f"exception {reply.exception_code}"
         if verb == "readwrite" or (verb == "read" and words[0] in ("holding", "input")):
-            return reply.registers
+            return list(reply.registers)
         return [int(bit) for bit in reply.bits[: int(words[2])]] if verb == "read" else "ok"
 
     await obey_async(do)

@@ -19,7 +19,7 @@ def main(port: int) -> None:
         "discrete": client.read_discrete_inputs,
     }
 
-    def ask(verb: str, words: list[str]) -> list[int] | bool | None | str:
+    def ask(verb: str, words: list[str]) -> list[int] | bool | str | None:
         if verb == "mask":
             return "missing"
         if verb == "readwrite":

@@ -11,12 +11,10 @@ from msm import MemoryStore, MemoryVariable, ModbusServer
 from tests.counterparts.programs import Client, Library
 from tests.support import FREE
 
-SIZES = {"input_registers": 130, "coils": 2000, "discrete_inputs": 2000}
-
 
 @pytest.fixture(scope="module")
 def mem() -> MemoryStore:
-    mem = MemoryStore(130, **SIZES)
+    mem = MemoryStore(130, input_registers=130, coils=2000, discrete_inputs=2000)
     mem.CURRENT_VALUE = MemoryVariable.uint32(address=1)
     mem.VALVE = MemoryVariable.coil(3)
     return mem
@@ -25,6 +23,7 @@ def mem() -> MemoryStore:
 @pytest.fixture(scope="module")
 def client(library: Library, binaries: Path, mem: MemoryStore) -> Iterator[Client]:
     with ModbusServer(mem, FREE) as server, Client(library, binaries, server.endpoint) as client:
+        client.ask("read", "holding", 0, 1)  # the server, too, knows of the connection now
         yield client
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from msm import MemoryStore, MemoryVariable
 from msm.exchange.plan import Read
@@ -123,11 +124,28 @@ def test_a_round_without_blocks_is_complete() -> None:
 
 def test_groups_of_a_period_are_spread() -> None:
     it = Polling(1.0)
-    it.plan({1.0: [A]}, 0.0)
+    it.plan({1.0: [A], 2.0: [B], 3.0: [C]}, -math.inf)
+    assert round_of(it, 0.0) == [A, B, C], "the first exchange pulls all, at once"
+    assert [due for at in range(1, 400) if round_of(it, due := at / 100)] == [1.0, 1.67, 2.0, 2.34, 3.0, 3.67]
+
+
+def test_what_is_declared_later_begins_apart() -> None:
+    it = polling(base=[A])
+    round_of(it, 0.0)
     it.plan({1.0: [A], 2.0: [B], 3.0: [C]}, 0.0)
-    assert round_of(it, 0.0) == [A]
+    assert round_of(it, 0.0) == []
     assert round_of(it, 0.34) == [B]
     assert round_of(it, 0.67) == [C]
+
+
+def test_the_first_exchange_does_not_wait_for_slow_groups() -> None:
+    """A client with a period of ten seconds starts in no time."""
+    mem = MemoryStore(8)
+    mem.SLOW = MemoryVariable.word(3, period=60.0)
+    mem.SLOWER = MemoryVariable.word(5, period=600.0)
+    rig = Rig(mem, Plant(8), period=10.0)
+    rig.start()
+    assert (rig.now, rig.device.pulled) == (0.0, True)
 
 
 def test_a_period_that_is_gone_is_polled_no_more() -> None:
@@ -146,10 +164,10 @@ def test_each_variable_is_polled_with_its_own_period() -> None:
     rig = Rig(mem, Plant(12), period=1.0, poll="all")
     rig.start()
     rig.run(10.05)
-    counts = {at: sum(at in range(r[2], r[2] + r[4]) for r in rig.plant.reads) for at in range(12)}
-    assert 98 <= counts[2] <= 102
-    assert counts[8] == 3
-    assert {counts[at] for at in range(12) if at not in (2, 8)} == {11}
+    asked = Counter(sent.job.period for sent in rig.sent)
+    assert 99 <= asked[0.1] <= 102
+    assert asked[5.0] == 3
+    assert asked[1.0] == 11, "the rest, with one request; the two between are read along"
 
 
 def test_the_polls_of_many_periods_do_not_come_in_a_heap() -> None:

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 from msm.exchange.features import Features
 from msm.exchange.holes import Holes
 from msm.exchange.ledger import Done, Entry, Ledger, Shipment, cell_of
-from msm.exchange.merge import Clash, Known, Order, clashing_bits, merge
+from msm.exchange.merge import Clash, Known, Order, clashing, merge
 from msm.exchange.plan import (
     MAX_READ_BITS,
     MAX_READ_WORDS,
@@ -63,6 +63,8 @@ class Terms:
     gap: int = 0
     conflict: str = "mine"
     write_ttl: float = 10.0
+    forward_ttl: float = 0.5
+    """The same for what a gateway's client waits for: it gives up long before."""
     write_function: Literal["auto", "single", "multiple"] = "auto"
     max_in_flight: int = 1
     delay_between: float = 0.0
@@ -157,7 +159,7 @@ class Device:
         done: Done | None = None,
     ) -> None:
         """The application assigned a command: to be sent by itself, in its turn, and not late."""
-        expires = now + self._terms.write_ttl
+        expires = now + (self._terms.write_ttl if done is None else self._terms.forward_ttl)
         self.ledger.command(table, address, count, WIDTH[table], mask, name, value, expires, done)
         self._after_assignment(table, address, count, name, now)
 
@@ -500,13 +502,8 @@ class Device:
             self._polled(job, now, answered=True)
             return
         if job.period is not None:
-            pieces = [(piece.address, piece.cells) for piece in self._pieces if piece.table == table]
             wanted = self._wanted(table, self._sizes[table], [p for p in self._pieces if p.table == table])
-            group = wanted.get(job.period)
-            self._refusals[table] += 1
-            # A table of which nothing could ever be read is not searched word by word, over thousands of requests.
-            hopeless = self._refusals[table] > MOST_REFUSALS and table not in self._readable
-            cut = None if hopeless or code == ILLEGAL_FUNCTION else split_point(address, cells, pieces, group)
+            cut = self._where_to_cut(request, code, wanted.get(job.period))
             if cut is None:
                 self.holes.add(table, address, cells, cause, now)
             else:
@@ -515,10 +512,18 @@ class Device:
             self._replan(now)
             self._polled(job, now, answered=True)
         else:
-            pieces = [(piece.address, piece.cells) for piece in self._pieces if piece.table == table]
-            searching = table in self._readable and code != ILLEGAL_FUNCTION
-            cut = split_point(address, cells, pieces) if searching else None
-            self.holes.refused_again(table, address, cells, now, cut)
+            self.holes.refused_again(table, address, cells, now, self._where_to_cut(request, code))
+
+    def _where_to_cut(self, refused: Read, code: int, wanted: bytearray | None = None) -> int | None:
+        """Where to look for what is to blame; None where there is nothing smaller to ask for, or no hope."""
+        table, address, cells = refused
+        self._refusals[table] += 1
+        # A table of which nothing could ever be read is not searched word by word, over thousands of requests.
+        hopeless = self._refusals[table] > MOST_REFUSALS and table not in self._readable
+        if hopeless or code == ILLEGAL_FUNCTION:
+            return None
+        pieces = [(piece.address, piece.cells) for piece in self._pieces if piece.table == table]
+        return split_point(address, cells, pieces, wanted)
 
     def _arrived(self, job: Job) -> None:
         """The device has these bits now; answers to reads that left before may be older."""
@@ -573,7 +578,7 @@ class Device:
             for at, bits in entry.waiting.items():
                 if address <= at < address + cells:
                     waiting |= bits << _shift(width, address, cells, at)
-            if not clashing_bits(base, known, mine, theirs, waiting):
+            if not clashing(base, known, mine, theirs, waiting):
                 continue
             winner = self._policies.get(entry.name, self._terms.conflict)
             first, end = max(address, entry.reach[0]), min(address + cells, entry.reach[1])
@@ -664,7 +669,22 @@ class Device:
             for piece in pieces:
                 if piece not in own and piece.readable and not self._terms.blocks:
                     wanted[piece.address : piece.address + piece.cells] = b"\x01" * piece.cells
+        whole = [piece for piece in pieces if piece.readable and 1 < piece.cells <= self._read_limits[table]]
+        for group in groups.values():
+            _complete(group, whole)
         return groups
+
+
+def _complete(wanted: bytearray | None, whole: Iterable[Piece]) -> None:
+    """Also want the rest of a variable of which a part is wanted: overlapping variables may have different periods."""
+    torn = True
+    while wanted is not None and torn:
+        torn = False
+        for piece in whole:
+            cells = wanted[piece.address : piece.address + piece.cells]
+            if any(cells) and not all(cells):
+                wanted[piece.address : piece.address + piece.cells] = b"\x01" * piece.cells
+                torn = True
 
 
 def _shift(width: int, address: int, cells: int, at: int) -> int:

@@ -25,6 +25,9 @@ class Facts:
     period: float
     strays: int
     malformed: str = ""
+    rejected: int = 0
+    expired: int = 0
+    unknown: int = 0
 
 
 def diagnose(facts: Facts) -> str:
@@ -124,6 +127,15 @@ def _writes(facts: Facts) -> list[str]:
         )
     if facts.stats.conflicts:
         found.append(f"{facts.stats.conflicts} assignments met a change by the device: see `conflicts`")
+    if facts.rejected:
+        found.append(f"{facts.rejected} assignment(s) were refused by the device: flush() says which and why")
+    if facts.expired:
+        found.append(f"{facts.expired} command(s) expired, since they could not be sent in time: see write_ttl")
+    if facts.unknown:
+        found.append(
+            f"{facts.unknown} assignment(s) were sent and not answered: whether they arrived is unknown, and they are "
+            "not sent again; look at the values that were read back"
+        )
     if facts.pending and facts.state is LinkState.ONLINE:
         found.append(f"{facts.pending} assignments are on their way")
     return found

@@ -8,7 +8,7 @@ from typing import Literal
 from msm.exchange.plan import WIDTH, MaskWrite, Read, Write
 
 ILLEGAL_FUNCTION = 1
-SILENT_MASK_WRITES = 2  # unanswered, while it answers all else: it does not know function 22 and does not say so
+SILENT_MASK_WRITES = 3  # none ever answered, while it answers all else: it drops function 22 and does not say so
 
 
 class Features:

@@ -301,12 +301,12 @@ class Ledger:
         if not entry.waiting and not entry.sent:
             del self._open[entry.sequence]
             self._commands.pop(entry.sequence, None)
-            if entry.done is not None:
-                entry.done(fate, cause, code)
             if entry.counted:
                 setattr(self, fate, getattr(self, fate) + 1)
             else:
                 self._uncounted -= 1
+            if entry.done is not None:
+                entry.done(fate, cause, code)  # when it is counted: whoever hears of it may look at the totals
 
     def _fail(self, entry: Entry, fate: Fate, cause: str) -> None:
         if entry.counted:
@@ -314,8 +314,7 @@ class Ledger:
             del self._failures[:-MAX_FAILURES]
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{fate} {getattr(self, fate)}" for fate in (*FATES, "pending", "total"))
-        return f"<Ledger: {counts}>"
+        return _told(self, "Ledger")
 
 
 class Totals:
@@ -332,6 +331,13 @@ class Totals:
     unknown: int
     pending: int
     total: int
+
+    def __repr__(self) -> str:
+        return _told(self, "Totals")
+
+
+def _told(counts: Ledger | Totals, name: str) -> str:
+    return f"<{name}: " + ", ".join(f"{fate} {getattr(counts, fate)}" for fate in (*FATES, "pending", "total")) + ">"
 
 
 def split(address: int, count: int, width: int, mask: int) -> Iterator[tuple[int, int]]:

@@ -40,13 +40,16 @@ def merge(ours: bytes, theirs: bytes, keep: int, order: Order = "big") -> bytes:
     return merged.to_bytes(len(ours), order)
 
 
-def clashing_bits(base: int, known: int, mine: int, theirs: int, waiting: int) -> int:
-    """The bits that both sides have changed to different values.
+def clashing(base: int, known: int, mine: int, theirs: int, waiting: int) -> bool:
+    """Has the device changed what was assigned, to another value?
+
+    It is the whole of the assignment that clashes, not bit by bit: from 0, to 6 there and to 7 here, is a conflict,
+    although no bit was changed to two different values.
 
     :param base: what the device said last; `known` says of which bits it said anything.
     :param waiting: the bits that are assigned and still to be sent.
     """
-    return (base ^ theirs) & known & (mine ^ theirs) & waiting
+    return bool((base ^ theirs) & known & waiting and (mine ^ theirs) & waiting)
 
 
 class Known:

@@ -17,6 +17,8 @@ class Round:
         self.blocks: list[Read] = []
         self.queue: deque[Read] = deque()
         self.due = -math.inf
+        self.ahead = 0.0
+        """Seconds by which the round after one that was hurried comes sooner: groups are not to run in step."""
         self.began_at = -math.inf
         self.begun = 0
         self.done = 0
@@ -34,8 +36,11 @@ class Round:
         self.queue = deque(self.blocks)
         self.answered = not self.blocks
         late = now - self.due
-        # Periods are counted from when the round was due, so that they do not drift; but lost time is lost.
-        self.due = self.due + self.period if 0 <= late < self.period else now + self.period
+        if self.due == -math.inf:
+            self.due = now + self.period - self.ahead
+        else:
+            # Periods are counted from when the round was due, so that they do not drift; but lost time is lost.
+            self.due = self.due + self.period if 0 <= late < self.period else now + self.period
 
 
 class Polling:
@@ -50,12 +55,14 @@ class Polling:
         for period in set(self._rounds) - set(blocks) - {self._period}:
             del self._rounds[period]
         for number, (period, reads) in enumerate(blocks.items()):
+            # Groups begin a little apart, so that their requests do not come in a heap; but the first exchange pulls all.
+            apart = min(period, self._period) * number / len(blocks)
             if period not in self._rounds:
                 self._rounds[period] = Round(period)
-                # Groups begin a little apart, so that their requests do not come in a heap.
-                if now > -math.inf:
-                    self._rounds[period].due = now + min(period, self._period) * number / len(blocks)
+                if self._rounds[self._period].pulled:
+                    self._rounds[period].due = now + apart
             round_ = self._rounds[period]
+            round_.ahead = apart
             known = set(reads)
             kept = [read for read in round_.queue if read in known]
             # What the round under way has asked for already is not asked for twice.

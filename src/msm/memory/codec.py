@@ -438,4 +438,4 @@ def out_of_range(name: str, value: object, kind: str, low: float, high: float) -
 
 
 def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeio" else f"a {noun}"
+    return noun if noun in ("bits", "flags") else f"an {noun}" if noun[0] in "aeio" else f"a {noun}"

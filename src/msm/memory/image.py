@@ -165,7 +165,8 @@ class Image:
                 condition = self.health.of(span.table, span.address, span.cells)
             if condition.quality != "good":
                 if self.on_stale == "raise":
-                    raise StaleError(f"{span.name}: its value is {condition.quality}; {condition.error or 'no answer'}")
+                    why = "it was never read" if condition.quality == "never" else f"its value is {condition.quality}"
+                    raise StaleError(f"{span.name}: {why}; {condition.error or 'the device has not answered'}")
                 return bytes(size)
         return raw
 

@@ -44,6 +44,7 @@ _VALUES: dict[str, dict[str, Any]] = {
     "period": {**_SECONDS, "description": "Seconds between polls of this variable."},
     "command": {"type": "boolean", "description": "Every assignment is sent, in order."},
     "heartbeat": {**_SECONDS, "description": "Seconds after which the value is sent again."},
+    "conflict": {"enum": ["mine", "device"], "description": "Who wins where both sides have changed it."},
     "members": {
         "type": "object",
         "additionalProperties": {"type": "integer"},

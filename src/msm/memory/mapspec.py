@@ -50,7 +50,8 @@ NUMBERS = ("scale", "offset", "min", "max", "nan")
 WHOLE = ("bit_number", "byte_number", "length", "count")
 KEYS = (
     "type", "address", "table", "bit_number", "byte_number", "length", "encoding", "layout", "enum", "size", "count",
-    "word_order", "byte_order", *NUMBERS, "unit", "label", "access", "period", "command", "heartbeat", "members",
+    "word_order", "byte_order", *NUMBERS, "unit", "label", "access", "period", "command", "heartbeat", "conflict",
+    "members",
 )  # fmt: skip
 """All keys of a variable, in the order in which they are written."""
 

@@ -256,7 +256,7 @@ def _keyword_problem(kind: str, table: object, keywords: Mapping[str, Any]) -> s
     allowed = keywords_of(kind)
     for name, value in keywords.items():
         if name not in allowed:
-            return f"{name}: {_a(kind)} does not take it; it takes {', '.join(sorted(allowed))}"
+            return f"{name}: {_a(kind)} has no such keyword; it has {', '.join(sorted(allowed))}"
         if value is not None and (problem := _value_problem(name, value)):
             return problem
     low, high = keywords.get("min"), keywords.get("max")
@@ -292,4 +292,4 @@ def _value_problem(name: str, value: Any) -> str:
 
 
 def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeio" else f"a {noun}"
+    return noun if noun in ("bits", "flags") else f"an {noun}" if noun[0] in "aeio" else f"a {noun}"

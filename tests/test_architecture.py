@@ -22,7 +22,8 @@ MODULES = {
 }
 
 ROOMS = ("memory", "exchange", "wire")
-ENGINES = ("server", "client", "unit")  # `unit` is the half of the client that knows one store
+# `unit` is the half of the client that knows one store, `servant` that of the server; `peer` is one of its clients.
+ENGINES = ("server", "peer", "servant", "client", "unit")
 DOORS = ("sync", "cli", "web", "testing")
 # What engines and doors take, and how they log: these choose nothing and carry nothing.
 SHARED = ("keywords", "reporting")
@@ -43,8 +44,8 @@ AWAITABLE = ("msm.memory.changes", "msm.memory.store")
 # Foreign packages that have one room each.
 ONE_ROOM = {
     "pymodbus": {"msm.wire.pymodbus_codec"},
-    "serial_asyncio": {"msm.wire.link"},
-    "serial": {"msm.wire.link"},
+    "serial_asyncio": {"msm.wire.serial_port"},
+    "serial": {"msm.wire.serial_port"},
     "typer": {"msm.cli"},
     "rich": {"msm.cli"},
     "starlette": {"msm.web"},

@@ -32,7 +32,7 @@ from msm import (
     StateError,
     WriteError,
 )
-from msm.wire import link
+from msm.wire import listening
 from msm.wire.endpoint import Endpoint
 from tests.support import FREE, PATIENCE, Deadline, free_port, port_of, taken_port, wait_until
 
@@ -166,7 +166,7 @@ def test_a_privileged_port(far: MemoryStore, monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(link, "_bind", refuse)
+    monkeypatch.setattr(listening, "_bind", refuse)
     with pytest.raises(BindError, match=r"port 502: ports below 1024 are privileged.*5020"):
         ModbusServer(far).run()
     assert not workers()
@@ -199,9 +199,9 @@ def test_a_name_that_cannot_be_one(near: MemoryStore, far: MemoryStore) -> None:
 
 def test_what_is_said_about_each_reason() -> None:
     there = Endpoint.parse("tcp://plc:80")
-    assert "privileged" in link._advice(there, PermissionError(errno.EACCES, "x"))
-    assert "taken" in link._advice(there, OSError(errno.EADDRINUSE, "x"))
-    assert link._advice(there, OSError(errno.EIO, "strange")) == "strange"
+    assert "privileged" in listening._advice(there, PermissionError(errno.EACCES, "x"))
+    assert "taken" in listening._advice(there, OSError(errno.EADDRINUSE, "x"))
+    assert listening._advice(there, OSError(errno.EIO, "strange")) == "strange"
 
 
 @pytest.mark.parametrize("wait", [0.05, 0.3])

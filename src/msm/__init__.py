@@ -20,6 +20,9 @@ from msm.sync import ModbusClient, ModbusServer
 from msm.client import AsyncModbusClient
 from msm.server import AsyncModbusServer
 
+# What the application is asked before a remote write
+from msm.keywords import RemoteWrite
+
 # Under their earlier names
 from msm.sync import ModbusMasterTCP, ModbusSlaveTCP
 
@@ -65,6 +68,7 @@ __all__ = [
     "Change", "ChangeStream", "Finding", "Info", "Layout", "Snapshot", "Watch",
     "ModbusClient", "ModbusServer",
     "AsyncModbusClient", "AsyncModbusServer",
+    "RemoteWrite",
     "ModbusMasterTCP", "ModbusSlaveTCP",
     "Conflict", "Ledger", "LinkState", "Stats", "Totals", "backoff",
     "MsmError",

@@ -508,7 +508,8 @@ class AsyncModbusClient:
                 self._let_go(unit)
                 unit.pause(now)
         self._trouble = f"{self.endpoint}: {cause}"
-        if self._silent >= SILENT_TRANSACTIONS and all(unit.silent for unit in self._units.values()):
+        silent = self._silent >= SILENT_TRANSACTIONS and all(unit.silent for unit in self._units.values())
+        if silent and self._link.may_be_half_open:
             self._link.close()
 
     def _let_go(self, unit: Unit) -> None:

@@ -6,18 +6,33 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from msm.errors import DeclarationError
 from msm.exchange.device import Terms
 from msm.exchange.plan import MAX_READ_WORDS, MAX_WRITE_WORDS, WIDTH, Read
 from msm.exchange.schedule import backoff as default_backoff
+from msm.memory.image import TableName
 from msm.memory.store import MemoryStore
-from msm.servant import BeforeWrite
 
 Backoff = Callable[[], Iterator[float]]
 Blocks = Sequence[tuple[int, int] | tuple[str, int, int]]
 UnknownUnit = Literal["exception", "silent", "accept"]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteWrite:
+    """What a remote client wants to write: `values` are words from 0 to 65535, or bits as 0 and 1."""
+
+    unit: int
+    table: TableName
+    address: int
+    values: tuple[int, ...]
+
+
+BeforeWrite: TypeAlias = Callable[[RemoteWrite], Any]
+"""Asked before a remote write. It returns None to let it pass or the values to write in its place, and raises a
+`DeviceError` to refuse it, e.g. `IllegalValueError`. It may be a coroutine function; a plain one runs in a thread."""
 
 
 class ClientKeywords(TypedDict, total=False):

@@ -33,17 +33,22 @@ class Host(Protocol):
         """The reply to a request, now or later, or nothing."""
 
 
+BACKLOG = 16  # times max_in_flight: what is read ahead before a client has to wait
+
+
 class Peer:
     """Owns the channel of one client.
 
     Replies keep the order of the requests. At most `max_in_flight` requests are worked on in one turn of the loop, so
     that one full segment does not stall the others; what waits for a device or an application beyond that is
-    answered by exception 06.
+    answered by exception 06. Nothing more is read from it while it does not take its replies, or while `BACKLOG` times
+    as many requests are still to be answered: what it makes us remember is bounded.
     """
 
     def __init__(self, host: Host) -> None:
         self.gone = asyncio.Event()
         self.idle = asyncio.Event()
+        self.idle.set()
         self.leaving = False
         self.address = ""
         self.is_line = False
@@ -58,6 +63,8 @@ class Peer:
         self._frame_began: float | None = None
         self._full_since: float | None = None
         self._working = False
+        self._paused = False
+        self._ended = False
 
     @property
     def name(self) -> str:
@@ -82,7 +89,8 @@ class Peer:
     def overdue(self, now: float) -> str:
         """Which of its deadlines is over, in words; or nothing."""
         settings = self._settings
-        if self._frame_began is not None and now - self._frame_began >= settings.frame_deadline:
+        late = self._frame_began is not None and now - self._frame_began >= settings.frame_deadline
+        if late and not self._paused:
             return f"a frame was not complete within {settings.frame_deadline:g} s"
         if self._full_since is not None and now - self._full_since >= settings.unsent_deadline:
             return f"it has not taken its replies for {settings.unsent_deadline:g} s"
@@ -107,25 +115,32 @@ class Peer:
         """Requests have come."""
         if self.leaving:
             return
-        settings = self._settings
-        room = settings.max_in_flight - len(self._later) - len(self._requests)
-        for number, each in enumerate(frames):
-            # While the application is asked about a write, what comes behind it waits, but not without limit.
-            busy = settings.before_write is not None and bool(self._later) and number >= room
-            self._requests.append((each, busy))
-        self._last = self._loop.time()
         self._frame_began = None
+        if not frames:
+            return
+        if self._channel is not None and not self._channel.can_pause:
+            frames = frames[: max(0, BACKLOG * self._settings.max_in_flight - len(self._requests))]
+        self._requests.extend((each, False) for each in frames)
+        self._last = self._loop.time()
+        if self._later:
+            self._refuse_what_is_too_much()
         if not self._working:
             self._work()
+        self._settle()
 
     def begun(self) -> None:
         """A frame has begun, and is not yet whole."""
         if self._frame_began is None:
             self._frame_began = self._loop.time()
 
+    def ended(self) -> bool:
+        """It will not ask any more. Tells whether the channel is to stay, for what it is still to be told."""
+        self._ended = self.busy
+        return self._ended
+
     def broken(self, reason: str) -> None:
         """What came is no Modbus: what came before it is answered, then it is closed."""
-        self._host.report.say(logging.WARNING, reason, "closed the connection of %s: %s", self.name, reason)
+        self._host.report.say(logging.WARNING, "not Modbus", "closed the connection of %s: %s", self.name, reason)
         while self._requests and not self._later:
             self._work_once()
         self.close()
@@ -142,16 +157,14 @@ class Peer:
     def full(self) -> None:
         """It does not take its replies: it gets no more of them, and nothing is read from it meanwhile."""
         self._full_since = self._loop.time()
-        if self._channel is not None:
-            self._channel.pause()
+        self._settle()
 
     def drained(self) -> None:
         """It takes them again."""
         self._full_since = None
-        if self._channel is not None:
-            self._channel.resume()
         if self._requests and not self._working:
             self._work()
+        self._settle()
 
     # -- work
 
@@ -162,14 +175,51 @@ class Peer:
         self._work_once()
         if self._requests and self._full_since is None and not self._asking:
             self._working = True
-            self._loop.call_soon(self._work)
+            self._loop.call_soon(self._work_on)
+
+    def _work_on(self) -> None:
+        self._work()
+        self._settle()
+
+    def _settle(self) -> None:
+        """After each change: may more be read, is anybody waiting for it to be idle, is it to be closed?"""
+        if self.leaving or self._channel is None:
+            return
+        waiting = len(self._requests) + len(self._later)
+        # Once stopped, reading goes on when half of it is done: stopping and going on cost a system call each.
+        most = BACKLOG * self._settings.max_in_flight // (2 if self._paused else 1)
+        paused = self._full_since is not None or waiting > most
+        if paused is not self._paused:
+            self._paused = paused
+            if paused:
+                self._channel.pause()
+            else:
+                self._channel.resume()
+                if self._frame_began is not None:  # it could not go on with its frame meanwhile
+                    self._frame_began = self._loop.time()
+        if waiting:
+            self.idle.clear()
+            return
+        self.idle.set()
+        if self._ended:
+            self.close()
+
+    def _refuse_what_is_too_much(self) -> None:
+        """While the application is asked about a write, what came behind it waits, but not without limit."""
+        if self._settings.before_write is None:
+            return
+        room = self._settings.max_in_flight - len(self._later)
+        if len(self._requests) > room:
+            self._requests = deque((each, busy or number >= room) for number, (each, busy) in enumerate(self._requests))
 
     def _work_once(self) -> None:
         """Answer as many requests as may be worked on in one turn."""
         replies: list[bytes] = []
         for _ in range(min(len(self._requests), self._settings.max_in_flight)):
             if self._asking:
-                break  # in the order of the requests: not before the write that the application is asked about
+                # In the order of the requests: not before the write that the application is asked about.
+                self._refuse_what_is_too_much()
+                break
             (transaction, unit, request), busy = self._requests.popleft()
             if busy or len(self._later) >= self._settings.max_in_flight:
                 reply: Reply | None = pdu.refusal(request[0], pdu.SERVER_DEVICE_BUSY)
@@ -186,7 +236,6 @@ class Peer:
 
     def _answer_later(self, transaction: int, unit: int, reply: Reply) -> None:
         """Replies keep the order of their requests: behind one that is still to come, others wait."""
-        self.idle.clear()
         self._later.append((transaction, unit, reply))
         if not isinstance(reply, bytes):
             reply.add_done_callback(lambda _: self._answer_what_is_ready())
@@ -198,14 +247,16 @@ class Peer:
             if not isinstance(reply, bytes):
                 if not reply.done():
                     break
+                if reply.cancelled():  # the server has stopped, and does not wait for the application any longer
+                    self._later.popleft()
+                    continue
                 reply = reply.result()
             replies.append(self._encode(transaction, unit, reply))
             self._later.popleft()
         self._send(replies)
         if self._requests and not self._later and not self._working:
             self._work()
-        if not self.busy:
-            self.idle.set()
+        self._settle()
 
     def _encode(self, transaction: int, unit: int, reply: bytes) -> bytes:
         assert self._channel is not None

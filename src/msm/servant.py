@@ -6,33 +6,18 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import anyio.to_thread
 
 from msm.errors import AddressError, DeviceError, ValueRangeError
+from msm.keywords import BeforeWrite, RemoteWrite
 from msm.memory.image import Image, TableName
 from msm.wire import pdu
 
 log = logging.getLogger("msm.server")
 
 Reply: TypeAlias = bytes | asyncio.Future[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteWrite:
-    """What a remote client wants to write: `values` are words from 0 to 65535, or bits as 0 and 1."""
-
-    unit: int
-    table: TableName
-    address: int
-    values: tuple[int, ...]
-
-
-BeforeWrite: TypeAlias = Callable[[RemoteWrite], Any]
-"""Asked before a remote write. It returns None to let it pass or the values to write in its place, and raises a
-`DeviceError` to refuse it, e.g. `IllegalValueError`. It may be a coroutine function; a plain one runs in a thread."""
 
 
 async def ask(before_write: BeforeWrite, write: RemoteWrite) -> Sequence[int] | None:
@@ -58,6 +43,7 @@ class Servant:
         self._image = image
         self._write_through = write_through
         self._before_write = before_write
+        self._asked: set[asyncio.Task[bytes]] = set()
         self._functions: dict[int, Callable[[bytes], Reply]] = {}
         # A device without a table does not have the functions for it either.
         if image.tables["coil"].size:
@@ -90,6 +76,11 @@ class Servant:
             return pdu.refusal(request[0], refused.code)
         except AddressError:
             return pdu.refusal(request[0], pdu.ILLEGAL_DATA_ADDRESS)
+
+    def give_up(self) -> None:
+        """The server stops: writes that the application has not said anything about are not done any more."""
+        for task in self._asked:
+            task.cancel()
 
     def _reader(self, table: TableName, most: int) -> Callable[[bytes], bytes]:
         def read(request: bytes) -> bytes:
@@ -149,7 +140,11 @@ class Servant:
         cells = change(self._image.read(table, address, count))
         write = RemoteWrite(self._unit, table, address, _values(table, count, cells))
         consulting = self._consult(request, write, change, reply, mask)
-        return asyncio.get_running_loop().create_task(consulting, name=f"msm before write {table} {address}")
+        # A loop holds its tasks weakly, and the client that waits for this one may be gone before it is done.
+        task = asyncio.get_running_loop().create_task(consulting, name=f"msm before write {table} {address}")
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+        return task
 
     async def _consult(
         self,
@@ -228,7 +223,11 @@ class _Fates:
 
     def tell(self, fate: str, _cause: str, code: int) -> None:
         """One has; called in whatever thread."""
-        self._loop.call_soon_threadsafe(self._tell, fate, code)
+        try:
+            self._loop.call_soon_threadsafe(self._tell, fate, code)
+        except RuntimeError:
+            # The server's loop has ended meanwhile, and with it whoever asked. That is not the client's trouble.
+            log.debug("a device answered after the server had ended")
 
     def _tell(self, fate: str, code: int) -> None:
         self._missing -= 1

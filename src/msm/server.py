@@ -18,7 +18,7 @@ from msm.reporting import Reporter
 from msm.servant import Reply, Servant
 from msm.wire import pdu
 from msm.wire.endpoint import Endpoint
-from msm.wire.link import Listener, listen
+from msm.wire.listening import Listener, listen
 
 log = logging.getLogger("msm.server")
 
@@ -169,8 +169,10 @@ class AsyncModbusServer:
     async def _close(self, listener: Listener) -> None:
         listener.close()
         with anyio.move_on_after(self.settings.linger, shield=True):
-            while busy := [peer for peer in self._peers if peer.busy]:
+            while busy := [peer for peer in self._peers if peer.busy and not peer.leaving]:
                 await busy[0].idle.wait()
+        for servant in self._units.values():
+            servant.give_up()
         for peer in list(self._peers):
             peer.close()
         with anyio.move_on_after(self.settings.linger, shield=True):

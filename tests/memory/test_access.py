@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msm import AccessError, AddressError, MemoryStore, MemoryVariable, ModbusServer, MsmError, UnknownVariableError
 from msm.memory.kinds import Access
 from msm.memory.store import image_of
-from msm.server import Servant
+from msm.servant import Servant
 from tests.support import FREE, PATIENCE, RawClient
 
 
@@ -120,7 +120,7 @@ def test_a_remote_write_to_what_is_read_only_is_refused_and_changes_nothing() ->
 
 def test_declarations_hold_from_when_they_are_made() -> None:
     mem = MemoryStore(8)
-    servant = Servant(image_of(mem))
+    servant = Servant(1, image_of(mem))
     write = struct.pack(">BHH", 6, 1, 7)
     assert servant.answer(write) == write
     mem.X = MemoryVariable.word(1, access="ro")
@@ -178,7 +178,7 @@ def test_coils_against_a_model(variables: list[tuple[int, int, Access]], write: 
 def test_declaring_while_remote_clients_write() -> None:
     """A variable that is read-only is so for every write that begins after its declaration."""
     mem = MemoryStore(64)
-    servant = Servant(image_of(mem))
+    servant = Servant(1, image_of(mem))
     over = threading.Event()
     raised: list[BaseException] = []
 

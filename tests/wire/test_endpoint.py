@@ -64,6 +64,46 @@ def test_wrong_ones_say_which_part_and_show_a_right_one(text: Any, told: str) ->
     assert "tcp://192.168.0.10:502" in message
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("tls://plc", "tls://plc:802"),
+        ("udp://[::1]:5", "udp://[::1]:5"),
+        ("rtu+tcp://plc", "rtu+tcp://plc:502"),
+        ("ascii+tcp://plc:1", "ascii+tcp://plc:1"),
+        ("memory://press", "memory://press"),
+        ("rtu:///dev/ttyS0", "rtu:///dev/ttyS0?baudrate=19200&parity=E&bytesize=8&stopbits=1"),
+        ("rtu:///dev/ttyS0?parity=N", "rtu:///dev/ttyS0?baudrate=19200&parity=N&bytesize=8&stopbits=2"),
+        ("ascii://COM3?baudrate=9600", "ascii://COM3?baudrate=9600&parity=E&bytesize=7&stopbits=1"),
+    ],
+)
+def test_other_transports(text: str, shown: str) -> None:
+    assert str(Endpoint.parse(text)) == shown
+    assert Endpoint.parse(shown) == Endpoint.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rtu://", "no serial port"),
+        ("rtu:///dev/ttyS0?baudrate=fast", "baudrate=fast is not a number"),
+        ("rtu:///dev/ttyS0?parity=X", "N, E or O"),
+        ("rtu:///dev/ttyS0?bytesize=7", "RTU needs all eight"),
+        ("ascii:///dev/ttyS0?stopbits=3", "1, 1.5 or 2"),
+        ("ascii:///dev/ttyS0?speed=1", "'speed' is none of"),
+        ("tls://plc?cart=x", "'cart' is none of ca, cert, key"),
+        ("udp://plc?ca=x", "more than a host and a port"),
+        ("memory://", "needs a name"),
+        ("memory://a?b=1", "nothing else"),
+    ],
+)
+def test_other_transports_say_which_part_is_wrong_and_show_a_right_one(text: str, told: str) -> None:
+    with pytest.raises(DeclarationError) as caught:
+        Endpoint.parse(text)
+    assert told in str(caught.value)
+    assert f"a right one is '{text.partition(':')[0]}://" in str(caught.value)
+
+
 @given(st.one_of(st.text(max_size=30), st.text(max_size=30).map(lambda tail: f"tcp://{tail}")))
 def test_any_text_is_an_endpoint_or_a_declaration_error(text: str) -> None:
     try:

@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from msm import BindError, ConnectError, ProtocolError
-from msm.wire import link
+from msm.wire import listening
+from msm.wire.channel import Channel, StreamChannel
 from msm.wire.endpoint import Endpoint
-from msm.wire.link import ClientLink, connect, listen
+from msm.wire.framing import Frame
+from msm.wire.link import ClientLink, connect
+from msm.wire.listening import listen
+from msm.wire.lookup import look_up
 from tests.support import FREE, SILENCE, FakeDevice, free_port, mbap, taken_port, until
 
 READ = b"\x03\x00\x00\x00\x01"
@@ -97,8 +101,10 @@ async def test_after_closing_nothing_is_handed_on() -> None:
         to, ear = await linked(device)
         late = mbap(b"\x03\x02\0\0", to.send(1, READ))
         to.close()
-        to.get_buffer(-1)[: len(late)] = late  # what had come in before it was closed
-        to.buffer_updated(len(late))
+        channel = to._channel
+        assert isinstance(channel, StreamChannel)
+        channel.get_buffer(-1)[: len(late)] = late  # what had come in before it was closed
+        channel.buffer_updated(len(late))
         await until(lambda: ear.losses)
         assert ear.replies == []
 
@@ -117,53 +123,97 @@ async def test_a_connection_that_takes_too_long(monkeypatch: pytest.MonkeyPatch)
         await connect(Endpoint.parse("tcp://192.0.2.1:502"), 0.05)
 
 
+class Hearer:
+    """Owns a channel of a server: notes what comes."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.channel: Channel | None = None
+        self.gone = False
+
+    def made(self, channel: Channel) -> None:
+        self.channel = channel
+
+    def received(self, frames: list[Frame]) -> None:
+        self.frames += frames
+
+    def begun(self) -> None: ...
+
+    def ended(self) -> bool:
+        return False
+
+    def broken(self, reason: str) -> None: ...
+
+    def lost(self, cause: Exception | None) -> None:
+        self.gone = True
+
+    def full(self) -> None: ...
+
+    def drained(self) -> None: ...
+
+
+def accepts(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
 async def test_listening_at_any_free_port() -> None:
-    listeners, endpoint = await listen(Endpoint.parse(FREE), asyncio.Protocol)
-    assert endpoint.port == listeners[0].sockets[0].getsockname()[1] != 0
-    for listener in listeners:
-        listener.close()
+    listener = await listen(Endpoint.parse(FREE), Hearer)
+    assert listener.endpoint.port != 0
+    assert accepts("127.0.0.1", listener.endpoint.port)
+    listener.close()
+    await until(lambda: not accepts("127.0.0.1", listener.endpoint.port))
 
 
 async def test_localhost_is_one_port_on_all_its_addresses() -> None:
-    listeners, endpoint = await listen(Endpoint.parse("tcp://localhost:0"), asyncio.Protocol)
-    assert {listener.sockets[0].getsockname()[1] for listener in listeners} == {endpoint.port}
-    assert all(listener.sockets[0].getsockname()[0] in ("127.0.0.1", "::1") for listener in listeners)
-    for listener in listeners:
-        listener.close()
+    found = await look_up("localhost", 0)
+    listener = await listen(Endpoint.parse("tcp://localhost:0"), Hearer)
+    hosts = {address[0] for _, address in found} & {"127.0.0.1", "::1"}
+    assert hosts
+    for host in hosts:
+        assert accepts(str(host), listener.endpoint.port), host
+    listener.close()
 
 
 async def test_a_taken_port_leaves_no_socket() -> None:
     with taken_port() as port, pytest.raises(BindError, match="taken"):
-        await listen(Endpoint.parse(f"tcp://localhost:{port}"), asyncio.Protocol)
+        await listen(Endpoint.parse(f"tcp://localhost:{port}"), Hearer)
 
 
 async def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    bind = link._bind
+    bind = listening._bind
 
-    def without_six(family: int, address: tuple[object, ...]) -> socket.socket | None:
-        return None if family == socket.AF_INET6 else bind(family, address)
+    def without_six(family: int, kind: socket.SocketKind, address: tuple[object, ...]) -> socket.socket | None:
+        return None if family == socket.AF_INET6 else bind(family, kind, address)
 
-    monkeypatch.setattr(link, "_bind", without_six)
-    listeners, _ = await listen(Endpoint.parse("tcp://localhost:0"), asyncio.Protocol)
-    assert len(listeners) == 1
-    listeners[0].close()
-    monkeypatch.setattr(link, "_bind", lambda *_: None)
+    monkeypatch.setattr(listening, "_bind", without_six)
+    listener = await listen(Endpoint.parse("tcp://localhost:0"), Hearer)
+    assert accepts("127.0.0.1", listener.endpoint.port)
+    assert not accepts("::1", listener.endpoint.port)
+    listener.close()
+    monkeypatch.setattr(listening, "_bind", lambda *_: None)
     with pytest.raises(BindError, match="does not have that address"):
-        await listen(Endpoint.parse(FREE), asyncio.Protocol)
+        await listen(Endpoint.parse(FREE), Hearer)
 
 
 def test_a_server_may_come_back_at_once_at_its_port() -> None:
     """SO_REUSEADDR: connections of the one before that still linger do not count."""
-    sock = link._bind(socket.AF_INET, ("127.0.0.1", 0))
+    sock = listening._bind(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
     assert sock is not None
+    sock.listen()
     port = sock.getsockname()[1]
     client = socket.create_connection(("127.0.0.1", port))
+    sock.settimeout(10.0)
     peer, _ = sock.accept()
     peer.close()  # the server closes first: its end lingers
     sock.close()
     client.close()
-    again = link._bind(socket.AF_INET, ("127.0.0.1", port))
+    again = listening._bind(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", port))
     assert again is not None
+    again.listen()
     again.close()
 
 
@@ -172,7 +222,7 @@ def test_addresses_of_a_kind_that_the_machine_has_not(monkeypatch: pytest.Monkey
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
     monkeypatch.setattr(socket, "socket", no_family)
-    assert link._bind(socket.AF_INET6, ("::1", 0, 0, 0)) is None
+    assert listening._bind(socket.AF_INET6, socket.SOCK_STREAM, ("::1", 0, 0, 0)) is None
 
 
 async def test_what_it_sends_is_mbap() -> None:

@@ -93,7 +93,14 @@ def read_blocks(
                 cut -= 1
             # A chain of overlapping variables longer than a request has no good place to be cut.
             stop = cut if cut > start else stop
-            blocks.append((start, stop - start))
+            last = stop
+            if wanted is not None:
+                # A cut may fall into a gap or beside it: of that nothing is read along.
+                while not wanted[last - 1]:
+                    last -= 1
+                while stop < end and not wanted[stop]:
+                    stop += 1
+            blocks.append((start, last - start))
             start = stop
     return blocks
 

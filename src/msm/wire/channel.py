@@ -1,20 +1,29 @@
-"""Ways for frames: a stream of TCP or TLS, datagrams, a serial line, or memory.
+"""Ways for frames: a stream of TCP or TLS, or a serial line; datagrams and memory have modules of their own.
 
 A channel puts bytes together into frames and hands them to its owner, a client's link or a server's peer, which
-knows nothing of the transport. Each kind of channel is made by `connect()` or `listen()` of `wire.link`.
+knows nothing of the transport. Each kind of channel is made by `connect()` of `wire.link` or by
+`listen()` of `wire.listening`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
 from contextlib import suppress
 from typing import Any, Protocol
 
+from msm.wire.endpoint import Endpoint
 from msm.wire.framing import Frame, MbapFramer
 from msm.wire.serial_framing import AsciiFramer, RtuFramer
 
 Framer = MbapFramer | RtuFramer | AsciiFramer
+
+LEAST_GAP = 0.01  # seconds: what operating systems and USB adapters need to be silent for sure
+ASCII_GAP = 1.0  # serial line V1.02, section 2.5.2.1
+STREAM_NOISE = 1024  # bytes that are no RTU frame, over TCP: longer than what a gateway may pass on from its line
+DRAIN_PAUSE = 0.005  # seconds between looks at what a serial port has still to send
+AT_A_TIME = 1024  # bytes of a serial framing over TCP
+STREAM_GAP = 0.1  # RTU over TCP: there is no silence to be heard, only the pauses of a gateway
 
 
 class Owner(Protocol):
@@ -24,10 +33,13 @@ class Owner(Protocol):
         """The channel is open."""
 
     def received(self, frames: list[Frame]) -> None:
-        """Whole frames have come, in order."""
+        """Whole frames have come, in order; none, where what had begun was no frame."""
 
     def begun(self) -> None:
         """A frame has begun, and is not yet whole."""
+
+    def ended(self) -> bool:
+        """Nothing more will come. Tells whether the channel is to stay open, for what is still to be sent."""
 
     def broken(self, reason: str) -> None:
         """What came is no Modbus. Nothing more is received; the owner is to close."""
@@ -47,6 +59,8 @@ class Channel:
 
     is_line = False
     """Is it a line that others share: no answer to a broadcast or to what is for others?"""
+    can_pause = True
+    """Can the other end be made to wait? Where it cannot, what is too much is lost, as a datagram may be."""
 
     def __init__(self, owner: Owner, framer: Framer) -> None:
         self.owner = owner
@@ -93,7 +107,7 @@ class Channel:
 
     def hand_over(self, frames: list[Frame]) -> None:
         """Give frames to the owner, and tell it when nothing more can come."""
-        if frames:
+        if frames or not self.framer.partial:
             self.owner.received(frames)
         if self.framer.error:
             self.owner.broken(self.framer.error)
@@ -115,6 +129,10 @@ class StreamChannel(Channel, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.hand_over(self.framer.advance(nbytes))
+
+    def eof_received(self) -> bool:
+        # TLS has no half of a connection that could stay open.
+        return self.transport.get_extra_info("sslcontext") is None and self.owner.ended()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.owner.lost(exc)
@@ -139,6 +157,7 @@ class LineChannel(Channel, asyncio.Protocol):
         self.is_line = is_line
         self._gap = gap
         self._timer: asyncio.TimerHandle | None = None
+        self._ending = False
         self._gone = False
         self.heard_at = 0.0
         """When the last byte came, by the loop's clock."""
@@ -156,6 +175,9 @@ class LineChannel(Channel, asyncio.Protocol):
         self._timer = loop.call_later(self._gap, self._silence) if self.framer.partial else None
         self.hand_over(frames)
 
+    def eof_received(self) -> bool:
+        return self.owner.ended()
+
     def _silence(self) -> None:
         self._timer = None
         self.hand_over(self.framer.silence())
@@ -172,126 +194,103 @@ class LineChannel(Channel, asyncio.Protocol):
     def resume_writing(self) -> None:
         self.owner.drained()
 
+    @property
+    def closing(self) -> bool:
+        return self._ending or super().closing
+
+    def close(self) -> None:
+        if self._gone:
+            return
+        if self._serial is None:
+            self.transport.close()
+        elif not self._ending:
+            self._ending = True
+            self._close_when_sent()
+
+    def _close_when_sent(self) -> None:
+        """Closing a serial port waits until its output is drained, in the loop's own thread: so we wait before."""
+        if self._gone or self.transport.is_closing():
+            return
+        left = 0
+        with suppress(Exception):  # of pyserial, of termios: the port is gone, and nothing is left to be sent
+            left = self.transport.get_write_buffer_size() + self._serial.out_waiting
+        if left:
+            asyncio.get_running_loop().call_later(DRAIN_PAUSE, self._close_when_sent)
+        else:
+            self.transport.abort()
+
     def abort(self) -> None:
-        # Closing a serial port waits until its output is drained, in the loop's own thread, and for ever where
-        # nobody reads at the other end: so what is unsent is thrown away first.
-        serial = getattr(self.transport, "serial", None)
-        if serial is not None:
-            if self._gone:
-                return
-            with suppress(OSError, ValueError):
-                serial.reset_output_buffer()
-            if self.transport.is_closing() and not self.transport.get_write_buffer_size():
-                return  # its end is on its way, and it must not be told twice
+        self._ending = True
+        if self._gone:
+            return
+        if self._serial is None:
+            self.transport.abort()
+            return
+        # For ever, where nobody reads at the other end: so what is unsent is thrown away first.
+        with suppress(Exception):
+            self._serial.reset_output_buffer()
+        if self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            return  # its end is on its way, and it must not be told twice
         self.transport.abort()
 
-
-class DatagramChannel(Channel):
-    """One correspondent of a datagram socket: every datagram is whole frames."""
-
-    framer: MbapFramer
-
-    def __init__(self, owner: Owner, transport: asyncio.DatagramTransport, address: Any, on_close: Callable[[], None]):
-        super().__init__(owner, MbapFramer())
-        self.transport = transport
-        self._address = address
-        self._on_close = on_close
-        self._closed = False
-        owner.made(self)
-
-    def datagram(self, data: bytes) -> None:
-        """Something came from this correspondent."""
-        self.framer = MbapFramer()  # what a datagram leaves unfinished ends with it
-        frames = self.framer.feed(data)
-        if frames and not self._closed:
-            self.owner.received(frames)
-
-    def send(self, data: bytes) -> None:
-        self.transport.sendto(data, self._address)
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._on_close()
-            self.owner.lost(None)
-
-    abort = close
-
-    def pause(self) -> None:
-        """A datagram that nobody takes is lost anyway."""
-
-    resume = pause
-
     @property
-    def closing(self) -> bool:
-        return self._closed
-
-    @property
-    def unsent(self) -> int:
-        return 0
-
-    @property
-    def peer(self) -> str:
-        return str(self._address[0]) if self._address else ""
+    def _serial(self) -> Any:
+        return getattr(self.transport, "serial", None)
 
 
-class MemoryChannel(Channel):
-    """One of two ends in one process, which may live in different event loops."""
+class StreamLineChannel(LineChannel, asyncio.BufferedProtocol):
+    """RTU or ASCII over TCP, a little at a time.
 
-    framer: MbapFramer
+    In noise, each byte may begin a frame, and its CRC has to say that it does not: a quarter of a megabyte of it, which
+    is what asyncio receives at a time, would hold up everybody else for seconds.
+    """
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, name: str) -> None:
-        super().__init__(owner, MbapFramer())
-        self._loop = loop
-        self._name = name
-        self._other: MemoryChannel | None = None
-        self._closed = False
+    def __init__(self, owner: Owner, framer: RtuFramer | AsciiFramer, gap: float) -> None:
+        super().__init__(owner, framer, gap, is_line=False)
+        self._received = bytearray(AT_A_TIME)
 
-    @classmethod
-    def pair(cls, one: MemoryChannel, other: MemoryChannel) -> None:
-        """Join two ends."""
-        one._other, other._other = other, one
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._received
 
-    def send(self, data: bytes) -> None:
-        if self._other is not None and not self._closed:
-            self._other.call(self._other.take, data)
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._received[:nbytes]))
 
-    def call(self, function: Callable[..., None], *args: object) -> None:
-        """Run a function in this end's loop."""
-        with suppress(RuntimeError):  # the loop was closed: there is nobody left to tell
-            self._loop.call_soon_threadsafe(function, *args)
 
-    def take(self, data: bytes) -> None:
-        """Something came from the other end."""
-        if not self._closed:
-            self.hand_over(self.framer.feed(data))
+class _Nobody:
+    """The owner of a channel that is not open yet."""
 
-    def close(self) -> None:
-        if not self._closed:
-            self._end()
-            if self._other is not None:
-                self._other.call(self._other._end)
+    def made(self, channel: Channel) -> None: ...
 
-    abort = close
+    def received(self, frames: list[Frame]) -> None: ...
 
-    def _end(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._loop.call_soon(self.owner.lost, None)
+    def begun(self) -> None: ...
 
-    def pause(self) -> None:
-        """What is sent is received in the same step: there is nothing to hold up."""
+    def ended(self) -> bool:
+        return False
 
-    resume = pause
+    def broken(self, reason: str) -> None: ...
 
-    @property
-    def closing(self) -> bool:
-        return self._closed
+    def lost(self, cause: Exception | None) -> None: ...
 
-    @property
-    def unsent(self) -> int:
-        return 0
+    def full(self) -> None: ...
 
-    @property
-    def peer(self) -> str:
-        return self._name
+    def drained(self) -> None: ...
+
+
+NOBODY = _Nobody()
+
+
+def channel_for(endpoint: Endpoint, owner: Owner, *, server: bool) -> StreamChannel | LineChannel:
+    """The channel that an endpoint of TCP, TLS, or a serial framing needs."""
+    kind = endpoint.scheme.removesuffix("+tcp")
+    if kind in ("tcp", "tls"):
+        return StreamChannel(owner, MbapFramer())
+    framer = (
+        RtuFramer(server=server, most_noise=math.inf if endpoint.is_serial else STREAM_NOISE)
+        if kind == "rtu"
+        else AsciiFramer()
+    )
+    if not endpoint.is_serial:
+        return StreamLineChannel(owner, framer, STREAM_GAP if kind == "rtu" else ASCII_GAP)
+    gap = max(endpoint.line.frame_gap, LEAST_GAP) if kind == "rtu" else ASCII_GAP
+    return LineChannel(owner, framer, gap, is_line=True)

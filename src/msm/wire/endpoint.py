@@ -71,7 +71,8 @@ class Endpoint:
         if parts.scheme not in SCHEMES or "://" not in text:
             raise _bad(text, f"it does not begin with {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
         if parts.fragment or parts.username is not None:
-            raise _bad(text, "there is no place for '#' or '@' in it")
+            more = "there is more than a host and a port: " if parts.scheme in DEFAULT_PORTS else ""
+            raise _bad(text, f"{more}there is no place for '#' or '@' in it")
         if parts.scheme in SERIAL:
             return cls(parts.scheme, path=_device(text, parts), line=_line(text, parts))
         if parts.scheme == "memory":
@@ -191,7 +192,9 @@ def _files(text: str, parts: SplitResult) -> dict[str, str]:
     allowed = ("ca", "cert", "key") if parts.scheme == "tls" else ()
     for name in files:
         if name not in allowed:
-            raise _bad(text, f"{name!r} is not known here" + (f", only {', '.join(allowed)}" if allowed else ""))
+            if not allowed:
+                raise _bad(text, f"there is more than a host and a port: {name!r} is not known here")
+            raise _bad(text, f"{name!r} is none of {', '.join(allowed)}")
     return files
 
 

@@ -66,7 +66,7 @@ class MbapFramer:
                 stop = start + 6 + length
                 frames.append(Frame(transaction, unit, bytes(buffer[start + HEADER : stop])))
                 start = stop
-        if start == end:
+        if start == end or self.error:
             start = end = 0
         self._start, self._end = start, end
         return frames

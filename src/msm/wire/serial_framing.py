@@ -5,6 +5,8 @@ There are no transactions on a serial line: a reply belongs to the last request,
 
 from __future__ import annotations
 
+import math
+
 from msm.wire import pymodbus_codec
 from msm.wire.framing import Frame
 
@@ -17,6 +19,7 @@ _REQUEST_COUNTS = {15: 6, 16: 6, 23: 10}
 _REPLY_SIZES = {5: 8, 6: 8, 15: 8, 16: 8, 22: 10}
 _REPLY_COUNTS = {1: 2, 2: 2, 3: 2, 4: 2, 23: 2}
 _EXCEPTION_SIZE = 5
+_HEXADECIMAL = frozenset(b"0123456789ABCDEFabcdef")
 
 
 def frame_size(data: bytes | bytearray, *, request: bool) -> int | None:
@@ -46,13 +49,17 @@ class RtuFramer:
     quiet for 3.5 characters: then a frame that has begun will not go on.
 
     :param server: does this end hear requests?
+    :param most_noise: so much of it in one piece is an error: where there is no line, there is no noise on it, and to
+        look for frames in what is none costs time.
     """
 
-    def __init__(self, *, server: bool) -> None:
+    def __init__(self, *, server: bool, most_noise: float = math.inf) -> None:
         self.error = ""
         self.noise = 0
         """Bytes that belonged to no frame."""
         self._server = server
+        self._most_noise = most_noise
+        self._noise_before = 0
         self._data = bytearray()
 
     @property
@@ -62,6 +69,8 @@ class RtuFramer:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes, in order."""
+        if self.error:
+            return []
         self._data += data
         return self._take(final=False)
 
@@ -76,48 +85,47 @@ class RtuFramer:
         frames: list[Frame] = []
         start = 0
         data = self._data
-        while len(data) - start >= 2:
+        while len(data) - start >= 2 and not self.error:
             size, frame = self._at(start, final=final)
-            if size is None:
+            if size == 0:
                 break
             if frame is not None:
                 frames.append(frame)
-            elif size == 1:
+            if size > 1:
+                self._noise_before = self.noise
+            else:
                 self.noise += 1
+                if self.noise - self._noise_before > self._most_noise:
+                    self.error = f"no RTU frame in {self._most_noise} bytes"
+                    start = len(data)
             start += size
         del data[:start]
-        if len(data) > MAX_RTU_FRAME:
-            self.noise += len(data) - MAX_RTU_FRAME
-            del data[:-MAX_RTU_FRAME]
         return frames
 
-    def _at(self, start: int, *, final: bool) -> tuple[int | None, Frame | None]:
-        """What begins at `start`: its size (None: wait for more) and the frame, if it is one for us."""
-        rest = self._data[start : start + MAX_RTU_FRAME]
-        wait = False
-        kinds = (True, False) if self._server else (False,)
-        for request in kinds:
-            size = frame_size(rest, request=request)
-            if size is None or size > MAX_RTU_FRAME:
-                continue
-            if size == 0 or size > len(rest):
-                # A server waits only for requests: of what other devices say it needs nothing.
-                wait = wait or (not final and request is self._server)
-                continue
-            if pymodbus_codec.crc(bytes(rest[: size - 2])) == bytes(rest[size - 2 : size]):
-                frame = Frame(0, rest[0], bytes(rest[1 : size - 2]))
-                return size, frame if request is self._server else None
-        if not wait and self._server and not final and start == 0 and self._unknown_request(rest):
-            wait = True
-        if final and start == 0 and len(rest) == len(self._data) and self._unknown_request(rest):
-            # A function that nobody knows has no size: silence ends it, and its CRC says whether it was a frame.
-            body = bytes(rest[:-2])
-            if len(rest) >= 4 and pymodbus_codec.crc(body) == bytes(rest[-2:]):
-                return len(rest), Frame(0, rest[0], body[1:])
-        return (None, None) if wait else (1, None)
+    def _at(self, start: int, *, final: bool) -> tuple[int, Frame | None]:
+        """What begins at `start`: its size (0: wait for more) and the frame, if it is one for us.
 
-    def _unknown_request(self, rest: bytearray) -> bool:
-        return self._server and frame_size(rest, request=True) is None
+        It is the same whether the bytes came all at once or one by one: what is decided on a beginning is never
+        decided otherwise when more of it is known.
+        """
+        rest = bytes(self._data[start : start + MAX_RTU_FRAME])
+        whole = len(self._data) - start <= MAX_RTU_FRAME
+        # A server waits for another device's reply as well: what it carries might look like a request.
+        kinds = (True, False) if self._server else (False,)
+        sizes = [(frame_size(rest, request=request), request) for request in kinds]
+        wait = False
+        for size, request in sorted(sizes, key=lambda each: each[0] or 0):
+            # A request of a function that nobody knows has no size: silence ends it.
+            open_ended = size == 0 or (size is None and request)
+            if open_ended or (size is not None and len(rest) < size <= MAX_RTU_FRAME):
+                wait = wait or whole
+            elif size is not None and 4 <= size <= MAX_RTU_FRAME and _is_sound(rest[:size]):
+                return size, Frame(0, rest[0], rest[1 : size - 2]) if request is self._server else None
+        if not final:
+            return (0, None) if wait else (1, None)
+        if self._server and whole and len(rest) >= 4 and sizes[0][0] is None and _is_sound(rest):
+            return len(rest), Frame(0, rest[0], rest[1:-2])
+        return 1, None
 
     @staticmethod
     def encode(_transaction: int, unit: int, pdu: bytes) -> bytes:
@@ -126,10 +134,14 @@ class RtuFramer:
         return body + pymodbus_codec.crc(body)
 
 
+def _is_sound(frame: bytes) -> bool:
+    return pymodbus_codec.crc(frame[:-2]) == frame[-2:]
+
+
 class AsciiFramer:
     """Puts ASCII frames together: a colon, hexadecimal digits, an LRC, CR and LF (section 2.5.2)."""
 
-    def __init__(self, *, server: bool = True) -> None:
+    def __init__(self) -> None:
         self.error = ""
         self.noise = 0
         """Bytes that belonged to no frame."""
@@ -179,11 +191,10 @@ class AsciiFramer:
 
     @staticmethod
     def _frame(digits: bytes) -> Frame | None:
-        try:
-            body = bytes.fromhex(digits.decode("ascii"))
-        except (UnicodeDecodeError, ValueError):
+        if len(digits) % 2 or not _HEXADECIMAL.issuperset(digits):
             return None
-        if b" " in digits or not 3 <= len(body) <= 255 or pymodbus_codec.lrc(body[:-1]) != body[-1]:
+        body = bytes.fromhex(digits.decode("ascii"))
+        if not 3 <= len(body) <= 255 or pymodbus_codec.lrc(body[:-1]) != body[-1]:
             return None
         return Frame(0, body[0], body[1:-1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -40,6 +41,7 @@ async def open_port(endpoint: Endpoint, make_channel: Callable[[], LineChannel],
         channel.connection_made = connection_made  # type: ignore[method-assign]
         return channel
 
+    transport = None
     try:
         transport, channel = await serial_asyncio.create_serial_connection(
             asyncio.get_running_loop(),
@@ -54,15 +56,24 @@ async def open_port(endpoint: Endpoint, make_channel: Callable[[], LineChannel],
         if rs485 is not None:
             transport.serial.rs485_mode = rs485
         transport.serial.reset_input_buffer()  # what came before we listened is nobody's reply
-    except (serial.SerialException, ValueError) as error:
-        raise OSError(getattr(error, "errno", None) or 0, str(error)) from error
-    except Exception as error:
-        if type(error).__module__ != "termios":  # which is not an OSError, and not to be had on Windows
-            raise
-        raise OSError(error.args[0], f"the port cannot be set like that ({error.args[-1]})") from error
-    await made
+        await made
+    except BaseException as error:
+        if transport is not None:
+            transport.abort()
+        if isinstance(error, (serial.SerialException, ValueError)):
+            raise _explained(error) from error
+        if type(error).__module__ == "termios":  # which is not an OSError, and not to be had on Windows
+            raise OSError(error.args[0], f"the port cannot be set like that ({error.args[-1]})") from error
+        raise
     opened: LineChannel = channel
     return opened
+
+
+def _explained(error: Exception) -> OSError:
+    number = getattr(error, "errno", None) or 0
+    if number in (errno.EAGAIN, errno.EBUSY):
+        return OSError(errno.EBUSY, "another program, or another part of this one, has the port open")
+    return OSError(number, str(error))
 
 
 def _is_pseudo_terminal(path: str) -> bool:

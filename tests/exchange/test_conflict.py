@@ -65,7 +65,7 @@ def test_values_of_each_type(
     found = clash(rig, "VALUE", mine, change)
     assert (found.base, found.mine, found.theirs, found.winner) == (base, mine, theirs, conflict)
     rig.run(2.0)
-    assert rig.store.VALUE == (mine if conflict == "mine" else theirs)
+    assert (mine if conflict == "mine" else theirs) == rig.store.VALUE
     assert rig.plant.words == rig.store[:], "and both sides agree"
     if conflict == "mine":
         assert (rig.ledger.acknowledged, rig.ledger.superseded) == (1, 0)

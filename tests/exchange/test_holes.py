@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -81,9 +82,9 @@ def test_a_hole_is_asked_for_less_and_less_often() -> None:
     rig.start()
     rig.run(3 * LAST_PROBE)
     asked = [sent.left for sent in rig.sent if reading(sent.request) == {("holding", 5)}][1:]
-    pauses = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert 2 <= len(pauses) <= 8
-    assert all(later >= earlier - 1e-6 for earlier, later in zip(pauses, pauses[1:], strict=False))
+    assert all(later >= earlier - 1e-6 for earlier, later in itertools.pairwise(pauses))
     assert max(pauses) <= LAST_PROBE + 1.0
 
 

@@ -83,7 +83,7 @@ def test_explicit_blocks() -> None:
     rig.connect()
     rig.device.join_over(0, rig.now)
     rig.settle()
-    asked = {request for request in rig.plant.reads[-2:]}
+    asked = set(rig.plant.reads[-2:])
     assert asked == {bytes.fromhex("03 000A 0005"), bytes.fromhex("04 0002 0003")}
 
 

@@ -71,6 +71,8 @@ class Exchange(RuleBasedStateMachine):
     rig: Rig
     model: Model
     number = 0
+    at_once = True
+    """Does the client's loop run between an assignment and what comes next?"""
 
     @initialize(
         in_flight=st.integers(1, 4),
@@ -82,8 +84,9 @@ class Exchange(RuleBasedStateMachine):
         limits=st.sampled_from([(125, 123), (7, 8), (5, 4)]),
         delay=st.sampled_from([0.0, 0.0, 0.01]),
         before=st.booleans(),
+        pulled=st.sampled_from([True, True, True, False]),
     )
-    def begin(self, in_flight, lacks, holes, conflict, function, poll, limits, delay, before) -> None:  # type: ignore[no-untyped-def]
+    def begin(self, in_flight, lacks, holes, conflict, function, poll, limits, delay, before, pulled) -> None:  # type: ignore[no-untyped-def]
         plant = Plant(24, 3, 10, 5)
         plant.words[16] = 7
         plant.lacks, plant.holes = set(lacks), set(holes)
@@ -96,12 +99,16 @@ class Exchange(RuleBasedStateMachine):
         if before:
             self.assign("WORD", 77)
         self.rig.connect()
+        if pulled:
+            self.rig.run(0.5)
 
     # -- the application
 
     def assign(self, name: str, value: object) -> None:
         setattr(self.rig.store, name, value)
         self.model.assigned(self.model.spans[name])
+        if self.at_once:
+            self.rig.pump()
 
     @rule(name=st.sampled_from(["WORD", "GIVES_WAY", "SLOW", "PARAMETER"]), value=NUMBERS)
     def assign_a_word(self, name: str, value: int) -> None:
@@ -144,6 +151,10 @@ class Exchange(RuleBasedStateMachine):
             self.rig.store.START = True
         for name in ("PARAMETER", "LONG", "START"):
             self.model.assigned(self.model.spans[name])
+
+    @rule(at_once=st.booleans())
+    def the_loop_is_quick_or_slow(self, at_once: bool) -> None:
+        self.at_once = at_once
 
     @rule(long=st.booleans())
     def command(self, long: bool) -> None:
@@ -209,13 +220,22 @@ class Exchange(RuleBasedStateMachine):
     def a_reply_is_doubled(self) -> None:
         self.rig.double_reply()
 
-    @rule()
-    def the_connection_breaks(self) -> None:
+    @precondition(lambda self: self.rig.connected)
+    @rule(again=st.sampled_from([True, True, False]))
+    def the_connection_breaks(self, again: bool) -> None:
         self.rig.reset()
+        if again:
+            self.rig.connect()
 
+    @precondition(lambda self: not self.rig.connected)
     @rule()
     def a_connection_is_made(self) -> None:
         self.rig.connect()
+
+    @precondition(lambda self: self.rig.out)
+    @rule()
+    def nothing_comes_before_the_deadline(self) -> None:
+        self.rig.pass_time(min(sent.deadline for sent in self.rig.out.values()) - self.rig.now)
 
     # -- time
 
@@ -223,7 +243,7 @@ class Exchange(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.rig.pass_time(seconds)
 
-    @rule(messages=st.integers(1, 12))
+    @rule(messages=st.sampled_from([1, 2, 3, 5, 8, 13, 30]))
     def all_goes_well_for_a_while(self, messages: int) -> None:
         self.rig.connect()
         self.rig.pass_time(0.0)
@@ -257,4 +277,4 @@ class Exchange(RuleBasedStateMachine):
 
 
 TestExchange = Exchange.TestCase
-TestExchange.settings = settings(max_examples=max(300, settings().max_examples), stateful_step_count=40)
+TestExchange.settings = settings(max_examples=max(300, settings().max_examples), stateful_step_count=60)

@@ -152,9 +152,13 @@ class Exchange(RuleBasedStateMachine):
         for name in ("PARAMETER", "LONG", "START"):
             self.model.assigned(self.model.spans[name])
 
-    @rule(at_once=st.booleans())
-    def the_loop_is_quick_or_slow(self, at_once: bool) -> None:
-        self.at_once = at_once
+    @rule(name=st.sampled_from(["WORD", "READY", "ORDER"]), times=st.integers(2, 4))
+    def assign_faster_than_the_loop(self, name: str, times: int) -> None:
+        self.at_once = False
+        for _ in range(times):
+            self.number += 1
+            self.assign(name, bool(self.number % 2) if name == "READY" else self.number)
+        self.at_once = True
 
     @rule(long=st.booleans())
     def command(self, long: bool) -> None:

@@ -86,6 +86,12 @@ class World:
     """The network brought a request that was given up, or a second time."""
     raced: bool = False
     reported: int | None = None
+    sent_for: dict[int, int] = field(default_factory=dict)
+    """Of each write, by its number: how many assignments there were when it left."""
+    settled: int = 0
+    """So many assignments have met their fate."""
+    fenced: set[int] = field(default_factory=set)
+    """The reads that left before a write was acknowledged, by their numbers."""
     requests: list[Message] = field(default_factory=list)
     replies: list[Message] = field(default_factory=list)
 
@@ -103,6 +109,7 @@ class World:
             data = (0, 0)
             if not isinstance(request, Read):
                 data = self._written(job)
+                self.sent_for[job.number] = self.assigned
             self.requests.append(Message(job, data))
         assert sum(not isinstance(job.request, Read) for job in self.device.jobs) <= 1
         ledger = self.device.ledger
@@ -188,7 +195,7 @@ class World:
             self.device.refused(job, 1, "exception 01", 0.0)
             return
         if isinstance(job.request, Read):
-            keep = self.device.ledger.keep("holding", 0, 1, 16) | job.settled.get(("holding", 0), 0)
+            keep = MINE if self.settled < self.assigned or job.number in self.fenced else 0
             before = self.memory
             raw = self.device.merge(job, self.memory.to_bytes(2, "big"), message.reply.to_bytes(2, "big"))
             self.memory = int.from_bytes(raw, "big")
@@ -196,6 +203,8 @@ class World:
             self.reported = message.reply
         else:
             self.reported = None
+            self.settled = max(self.settled, self.sent_for[job.number])
+            self.fenced |= {other.number for other in self.device.jobs if isinstance(other.request, Read)}
         self.device.replied(job, 0.0)
 
     def _lose_request(self, at: int) -> None:
@@ -214,11 +223,13 @@ class World:
     def _time_out(self, at: int) -> None:
         job = self.device.jobs[at]
         self._forget(job)
+        self.settled = max(self.settled, self.sent_for.get(job.number, 0))
         self.device.unanswered(job, "timeout", "no answer", 0.0)
 
     def _break(self, _: int) -> None:
         for job in self.device.jobs:
             self._forget(job)
+            self.settled = max(self.settled, self.sent_for.get(job.number, 0))
         self.device.disconnected()
         self.device.connected(0.0)
 
@@ -265,7 +276,8 @@ class World:
         def of(job: Job) -> tuple[object, ...]:
             shipped = tuple((place.get(entry.sequence, -1), tuple(bits.items())) for entry, bits in job.shipment)
             out = rank[job.number] if job in jobs else -1
-            return job.request, out, shipped, tuple(job.settled.items()), job.before_write, job.racy, job.period
+            fenced = job.number in self.fenced
+            return job.request, out, fenced, shipped, tuple(job.settled.items()), job.before_write, job.racy, job.period
 
         rounds = tuple(
             (r.running, r.out, tuple(r.queue), r.pulled, r.answered, r.due <= 0.0)
@@ -274,7 +286,7 @@ class World:
         ledger = device.ledger
         return (
             self.memory, self.plant, self.flipped, self.assigned, self.flips, self.faults, self.polls, self.overtaken,
-            self.raced, self.reported, tuple((m.data, m.stale, of(m.job)) for m in self.requests),
+            self.settled, self.raced, self.reported, tuple((m.data, m.stale, of(m.job)) for m in self.requests),
             tuple((m.data, m.reply, m.stale, of(m.job)) for m in self.replies), tuple(of(job) for job in jobs),
             tuple((tuple(e.waiting.items()), tuple(e.sent.items())) for e in entries), bool(ledger.unknown), rounds,
             tuple((cell, rank[number]) for cell, number in sorted(device._unsure.items())),

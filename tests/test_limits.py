@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -712,7 +712,7 @@ async def test_a_datagram_of_thousands_of_requests_is_not_piled_up() -> None:
             await loop.sock_connect(sock, ("127.0.0.1", int(server.endpoint.rsplit(":", 1)[1])))
             await loop.sock_sendall(sock, read * 5000)
             answered = 0
-            with contextlib.suppress(TimeoutError):
+            with suppress(TimeoutError):
                 while True:
                     answered += len(await asyncio.wait_for(loop.sock_recv(sock, 65536), 0.5)) // 11
     assert 2 <= answered <= 2 * 16

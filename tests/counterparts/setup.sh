@@ -12,7 +12,7 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
     else
-        sudo -n "$@"
+        sudo -n -- "$@"
     fi
 }
 
@@ -24,14 +24,17 @@ for program in "${CC:-gcc}" node npm; do
 done
 
 if ! has_libmodbus; then
-    export DEBIAN_FRONTEND=noninteractive
-    install=(apt-get install -y -q --no-install-recommends libmodbus-dev)
+    install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends libmodbus-dev)
     if ! command -v apt-get >/dev/null; then
         echo "libmodbus and its headers are not installed, and there is no apt-get to do it with" >&2
         exit 1
     fi
     # A fresh machine has no package lists yet.
-    as_root "${install[@]}" || { as_root apt-get update -q && as_root "${install[@]}"; }
+    as_root "${install[@]}" || { as_root apt-get update -q && as_root "${install[@]}"; } || true
+    if ! has_libmodbus; then
+        echo "libmodbus could not be installed: as root, try: ${install[*]}" >&2
+        exit 1
+    fi
 fi
 
 # npm notes in node_modules what it has installed; it is newer than the list of what is wanted, or it is made anew.

@@ -609,9 +609,9 @@ class Model:
 
         A device that takes only one cell at a time cannot be given a long value whole.
         """
+        limits = self.rig.device.features.write_limits({"holding": 2, "coil": 2})
         for name, span in self.spans.items():
-            lacking = (16 if WIDTH[span.table] == 16 else 15) in self.rig.plant.lacks
-            single = written and (lacking or self.rig.settings.write_function == "single")
+            single = written and limits.get(span.table) == 1
             if span.cells > 1 and "[" not in name and not single:
                 yield span
 

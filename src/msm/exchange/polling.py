@@ -55,7 +55,7 @@ class Polling:
         for period in set(self._rounds) - set(blocks) - {self._period}:
             del self._rounds[period]
         for number, (period, reads) in enumerate(blocks.items()):
-            # Groups begin a little apart, so that their requests do not come in a heap; the first exchange pulls all.
+            # Groups begin a little apart, so that requests do not come in a heap; but the first exchange pulls all.
             apart = min(period, self._period) * number / len(blocks)
             if period not in self._rounds:
                 self._rounds[period] = Round(period)

@@ -16,6 +16,7 @@ from msm.wire.link import reason
 
 log = logging.getLogger("msm.wire")
 
+LOOK_AGAIN = 0.02  # seconds, where a listening socket cannot be watched
 PAUSE = 0.5  # seconds without new connections, when there is no descriptor or no memory for them
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 HANDSHAKE = 10.0  # seconds that a TLS client has for it
@@ -41,14 +42,15 @@ class Acceptor:
         self._channel = channel
         self._secure: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE} if context else {}
         self._loop = asyncio.get_running_loop()
-        self._opening: dict[asyncio.Task[None], None] = {}
+        self._opening: dict[asyncio.Task[None], socket.socket] = {}
+        self._closed = False
         self._task = self._loop.create_task(self._accept(), name=f"msm accept {endpoint}")
 
     async def _accept(self) -> None:
         exhausted = False
         while True:
             try:
-                sock, _address = await self._loop.sock_accept(self._socket)
+                sock = await self._next()
             except OSError as error:
                 if error.errno not in EXHAUSTED:
                     await asyncio.sleep(0)
@@ -62,9 +64,37 @@ class Acceptor:
             if len(self._opening) >= HANDSHAKES:
                 next(iter(self._opening)).cancel()
             task = self._loop.create_task(self._open(sock))
-            self._opening[task] = None
-            task.add_done_callback(lambda done: self._opening.pop(done, None))
+            self._opening[task] = sock
+            task.add_done_callback(self._opened)
             await asyncio.sleep(0)
+
+    async def _next(self) -> socket.socket:
+        """The next connection. Accepted in one step: a call that is cancelled in between would leave it open."""
+        while True:
+            with suppress(BlockingIOError, InterruptedError):
+                sock, _address = self._socket.accept()
+                sock.setblocking(False)
+                return sock
+            await self._readable()
+
+    async def _readable(self) -> None:
+        ready = self._loop.create_future()
+        descriptor = self._socket.fileno()
+        try:
+            self._loop.add_reader(descriptor, lambda: None if ready.done() else ready.set_result(None))
+        except NotImplementedError:
+            await asyncio.sleep(LOOK_AGAIN)  # Windows watches no descriptors
+            return
+        try:
+            await ready
+        finally:
+            if not self._closed:
+                self._loop.remove_reader(descriptor)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        sock = self._opening.pop(task)
+        if task.cancelled():  # perhaps before it began, and then nobody else closes it
+            sock.close()
 
     async def _open(self, sock: socket.socket) -> None:
         try:
@@ -77,6 +107,7 @@ class Acceptor:
             raise
 
     def close(self) -> None:
+        self._closed = True
         self._task.cancel()
         for task in self._opening:
             task.cancel()

@@ -221,6 +221,7 @@ class Rig:
         self._look()
 
     def _send(self, job: Job) -> None:
+        self._look()  # what expired in the same moment
         request = self.unit.encode(job)
         sent = Sent(len(self.sent) + 1, request, job, self.now, self.now + self.settings.timeout)
         for entry, bits in job.shipment:

@@ -422,7 +422,8 @@ class Device:
         alone, self._quiet = not self._jobs, True
         if not alone:
             return None
-        return Job(self._read_whole(table, address, address + 1), before_write=True, word=address)
+        read = self._read_whole(table, address, address + 1) or Read(table, address, 1)
+        return Job(read, before_write=True, word=address)
 
     def _read_back(self, waiting: Entry) -> Job | None:
         """Read the cells that nobody is sure of and that the oldest assignment waits for."""
@@ -431,13 +432,19 @@ class Device:
             return None
         table = waiting.table
         first = min(at for name, at in self._unsure if name == table)
-        count = 1
-        while (table, first + count) in self._unsure and count < self._read_limits[table]:
-            count += 1
-        return Job(self._read_whole(table, first, first + count))
+        read = self._read_whole(table, first, first + 1) or Read(table, first, 1)
+        while (table, end := read.address + read.cells) in self._unsure:
+            longer = self._read_whole(table, read.address, end + 1)
+            if longer is None:
+                break
+            read = longer
+        return Job(read)
 
-    def _read_whole(self, table: str, first: int, end: int) -> Read:
-        """A read of these cells, and of the rest of every variable that they are a part of: no value is torn."""
+    def _read_whole(self, table: str, first: int, end: int) -> Read | None:
+        """A read of these cells, and of the rest of every variable that they are a part of: no value is torn.
+
+        :returns: None where that is more than a request takes, or where it would run into a hole.
+        """
         low, high = first, end
         grown = True
         while grown:
@@ -453,9 +460,7 @@ class Device:
             grown, (low, high) = wider != (low, high), wider
         holes = self.holes.cells(table)
         spoilt = any(at in holes for at in range(low, high)) and not any(at in holes for at in range(first, end))
-        if spoilt or high - low > self._read_limits[table]:
-            low, high = first, end
-        return Read(table, low, high - low)
+        return None if spoilt or high - low > self._read_limits[table] else Read(table, low, high - low)
 
     # -- what an answer means
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from msm.wire import pymodbus_codec
 from msm.wire.framing import Frame
+from msm.wire.pymodbus_codec import crc, lrc, rtu_size
 
 MAX_RTU_FRAME = 256  # section 2.5.1.1
 MAX_ASCII_FRAME = 513  # section 2.5.2.1
@@ -38,7 +38,7 @@ def frame_size(data: bytes | bytearray, *, request: bool) -> int | None:
     if function in counts:
         at = counts[function]
         return at + data[at] + 3 if len(data) > at else 0
-    return pymodbus_codec.rtu_size(bytes(data), request=request)
+    return rtu_size(bytes(data), request=request)
 
 
 class RtuFramer:
@@ -131,11 +131,11 @@ class RtuFramer:
     def encode(_transaction: int, unit: int, pdu: bytes) -> bytes:
         """One message as it travels."""
         body = bytes((unit,)) + pdu
-        return body + pymodbus_codec.crc(body)
+        return body + crc(body)
 
 
 def _is_sound(frame: bytes) -> bool:
-    return pymodbus_codec.crc(frame[:-2]) == frame[-2:]
+    return crc(frame[:-2]) == frame[-2:]
 
 
 class AsciiFramer:
@@ -194,7 +194,7 @@ class AsciiFramer:
         if len(digits) % 2 or not _HEXADECIMAL.issuperset(digits):
             return None
         body = bytes.fromhex(digits.decode("ascii"))
-        if not 3 <= len(body) <= 255 or pymodbus_codec.lrc(body[:-1]) != body[-1]:
+        if not 3 <= len(body) <= 255 or lrc(body[:-1]) != body[-1]:
             return None
         return Frame(0, body[0], body[1:-1])
 
@@ -202,4 +202,4 @@ class AsciiFramer:
     def encode(_transaction: int, unit: int, pdu: bytes) -> bytes:
         """One message as it travels."""
         body = bytes((unit,)) + pdu
-        return b":" + (body + bytes((pymodbus_codec.lrc(body),))).hex().upper().encode() + b"\r\n"
+        return b":" + (body + bytes((lrc(body),))).hex().upper().encode() + b"\r\n"

@@ -76,6 +76,10 @@ class Servant:
             return pdu.refusal(request[0], refused.code)
         except AddressError:
             return pdu.refusal(request[0], pdu.ILLEGAL_DATA_ADDRESS)
+        except Exception:
+            # Whatever fails here is our fault, not the client's: it is told so, and its connection lives.
+            log.exception("request %s failed", request.hex(" "))
+            return pdu.refusal(request[0], pdu.SERVER_DEVICE_FAILURE)
 
     def give_up(self) -> None:
         """The server stops: writes that the application has not said anything about are not done any more."""

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -102,7 +103,7 @@ class _Worker:
         return not self._thread.is_alive()
 
 
-class _Door(Generic[Engine]):
+class _Door(ABC, Generic[Engine]):
     """What both synchronous doors do: run an engine in a worker, and end it."""
 
     def __init__(self, engine: Engine) -> None:
@@ -172,11 +173,12 @@ class _Door(Generic[Engine]):
             worker.end(self._engine.stop)
         worker.join(self._patience)
 
-    def _enter(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def run(self) -> None:
+        """Start the engine; see the doors."""
 
     def __enter__(self) -> Self:
-        self._enter()
+        self.run()
         return self
 
     def __exit__(
@@ -222,8 +224,6 @@ class ModbusServer(_Door[AsyncModbusServer]):
         :raises StateError: it was run before.
         """
         self._start(5.0)
-
-    _enter = run
 
 
 class ModbusClient(_Door[AsyncModbusClient]):
@@ -288,8 +288,6 @@ class ModbusClient(_Door[AsyncModbusClient]):
         :raises StateError: it was run before.
         """
         self._start(wait)
-
-    _enter = run
 
     def flush(self, timeout: float = 5.0) -> None:
         """Wait until all that was assigned before this call has met its fate.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msm import MemoryStore, MemoryVariable
+from msm import AsyncModbusClient, MemoryStore, MemoryVariable, ModbusClient, ModbusServer
 from msm.memory.journal import MAX_COMMANDS
 from tests.exchange.simulation import Plant, Rig, writing
 
@@ -181,3 +183,19 @@ def test_a_poll_does_not_show_an_older_command() -> None:
         rig.deliver_request() if rig.to_device else rig.deliver_reply()
         assert rig.store.STEP == 3
     assert {at for sent in rig.sent if not sent.reads for _, at in writing(sent.request)} == {3}
+
+
+def test_a_command_that_a_stopped_client_has_not_sent_is_not_left_for_the_next_one() -> None:
+    """It would arrive late: hours after somebody pressed START."""
+    mem = MemoryStore(8)
+    mem.START = MemoryVariable.word(1, command=True)
+    mem.SET_POINT = MemoryVariable.word(2)
+    first = AsyncModbusClient(mem, "tcp://127.0.0.1:1")
+    mem.START = 1
+    mem.SET_POINT = 40
+    asyncio.run(first.stop())
+    assert (first.ledger.expired, first.ledger.pending, first.ledger.total) == (1, 1, 2)
+    with ModbusServer(MemoryStore(8), "tcp://127.0.0.1:0") as server, ModbusClient(mem, server.endpoint) as second:
+        second.flush()
+        assert (second.ledger.acknowledged, second.ledger.total) == (1, 1)
+        assert mem[1:3] == [0, 40]

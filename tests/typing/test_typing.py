@@ -45,7 +45,7 @@ def pyright() -> list[str]:
         return [sys.executable, "-m", "pyright"]
     if shutil.which("npx"):
         return ["npx", "--yes", "pyright"]
-    pytest.skip("pyright is not installed: pip install pyright, or Node.js with npx")
+    pytest.fail("pyright is not installed: pip install pyright, or Node.js with npx")
 
 
 def test_pyright_knows_the_types_of_a_typed_store() -> None:

@@ -138,8 +138,8 @@ class Ledger:
                 self._drop(entry, "expired", "it could not be sent in time")
 
     def abandon(self, cause: str) -> None:
-        """Nothing is sent any more. Who waits for the fate of a command is told, and it is not sent later either."""
-        for entry in [entry for entry in self._commands.values() if entry.done is not None and entry.waiting]:
+        """Nothing is sent any more. A command is not left for a later client, which would send it late."""
+        for entry in [entry for entry in self._commands.values() if entry.waiting]:
             self._drop(entry, "expired", cause)
 
     def next_expiry(self) -> float:

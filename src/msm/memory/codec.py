@@ -13,6 +13,7 @@ import math
 import operator
 import struct
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
@@ -44,7 +45,7 @@ class Orders(NamedTuple):
         return raw
 
 
-class Codec(Generic[T]):
+class Codec(ABC, Generic[T]):
     """How `size` bytes become a value of type `T`; `mask` says which of their bits are meant (None: all)."""
 
     __slots__ = ("kind", "mask", "size")
@@ -54,17 +55,17 @@ class Codec(Generic[T]):
         self.size = size
         self.mask = mask
 
+    @abstractmethod
     def decode(self, raw: bytes | bytearray) -> T:
         """The value of `size` bytes of the image."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, value: T, name: str) -> bytes:
         """The `size` bytes for a value; bits outside `mask` are of no meaning.
 
         :raises ValueTypeError: the value is not of the variable's type; the message begins with `name`.
         :raises ValueRangeError: the value does not fit.
         """
-        raise NotImplementedError
 
 
 class BoolCodec(Codec[bool]):

@@ -115,6 +115,26 @@ class Channel:
             self.owner.begun()
 
 
+class UnpausedChannel(Channel):
+    """A channel whose other end cannot be made to wait: nothing is ever unsent, and what is too much is lost."""
+
+    can_pause = False
+    _closed = False
+
+    def pause(self) -> None:
+        """There is nothing to hold up."""
+
+    resume = pause
+
+    @property
+    def closing(self) -> bool:
+        return self._closed
+
+    @property
+    def unsent(self) -> int:
+        return 0
+
+
 class StreamChannel(Channel, asyncio.BufferedProtocol):
     """TCP or TLS that speaks MBAP: received into the framer's own buffer, without a copy."""
 

@@ -7,24 +7,22 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, cast
 
-from msm.wire.channel import Channel, Owner
+from msm.wire.channel import Owner, UnpausedChannel
 from msm.wire.framing import MbapFramer
 
 CORRESPONDENTS = 64  # of a socket; the one that was silent longest gives way
 
 
-class DatagramChannel(Channel):
+class DatagramChannel(UnpausedChannel):
     """One correspondent of a datagram socket: every datagram is whole frames."""
 
     framer: MbapFramer
-    can_pause = False
 
     def __init__(self, owner: Owner, transport: asyncio.DatagramTransport, address: Any, on_close: Callable[[], None]):
         super().__init__(owner, MbapFramer())
         self.transport = transport
         self._address = address
         self._on_close = on_close
-        self._closed = False
         owner.made(self)
 
     def datagram(self, data: bytes) -> None:
@@ -44,19 +42,6 @@ class DatagramChannel(Channel):
             self.owner.lost(None)
 
     abort = close
-
-    def pause(self) -> None:
-        """A datagram that nobody takes is lost anyway."""
-
-    resume = pause
-
-    @property
-    def closing(self) -> bool:
-        return self._closed
-
-    @property
-    def unsent(self) -> int:
-        return 0
 
     @property
     def peer(self) -> str:

@@ -7,7 +7,7 @@ import errno
 from collections.abc import Callable
 from contextlib import suppress
 
-from msm.wire.channel import NOBODY, Channel, Owner
+from msm.wire.channel import NOBODY, Owner, UnpausedChannel
 from msm.wire.framing import MbapFramer
 
 _listeners: dict[str, tuple[asyncio.AbstractEventLoop, Callable[[], Owner]]] = {}
@@ -54,18 +54,16 @@ def join(name: str, owner: Owner) -> None:
     ours.open(owner)
 
 
-class MemoryChannel(Channel):
+class MemoryChannel(UnpausedChannel):
     """One of two ends in one process, which may live in different event loops."""
 
     framer: MbapFramer
-    can_pause = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         super().__init__(NOBODY, MbapFramer())
         self._loop = loop
         self._name = name
         self._other: MemoryChannel | None = None
-        self._closed = False
 
     @classmethod
     def pair(cls, one: MemoryChannel, other: MemoryChannel) -> None:
@@ -105,19 +103,6 @@ class MemoryChannel(Channel):
         if not self._closed:
             self._closed = True
             self._loop.call_soon(lambda: self.owner.lost(None))
-
-    def pause(self) -> None:
-        """What is sent is received in the same step: there is nothing to hold up."""
-
-    resume = pause
-
-    @property
-    def closing(self) -> bool:
-        return self._closed
-
-    @property
-    def unsent(self) -> int:
-        return 0
 
     @property
     def peer(self) -> str:

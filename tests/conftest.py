@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import settings
 
+from tests.certificates import Certificates, make_certificates
 from tests.support import Deadline
 
 # Deterministic and fast: what fails here fails for everybody, in the same way.
@@ -72,3 +73,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
             item.fixturenames.insert(0, "task_guard")
+
+
+@pytest.fixture(scope="session")
+def certificates() -> Certificates:
+    return make_certificates()

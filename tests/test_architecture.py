@@ -23,16 +23,19 @@ MODULES = {
 
 ROOMS = ("memory", "exchange", "wire")
 # `unit` is the half of the client that knows one store, `servant` that of the server; `peer` is one of its clients.
-ENGINES = ("server", "peer", "servant", "client", "unit")
+# `beside` and `diagnostics` answer what moves no memory; `calls` asks for it.
+ENGINES = ("server", "peer", "servant", "beside", "diagnostics", "client", "calls", "unit")
 DOORS = ("sync", "cli", "web", "testing")
 # What engines and doors take, and how they log: these choose nothing and carry nothing.
-SHARED = ("keywords", "reporting")
+SHARED = ("keywords", "functions", "roles", "reporting")
 
 # Who may import whom, inside msm: doors -> engines -> rooms -> errors.
 ALLOWED = {
     "errors": set(),
     **{room: {room, "errors"} for room in ROOMS},
-    "keywords": {"errors", "exchange", "memory"},
+    "keywords": {"errors", "exchange", "memory", "functions", "roles"},
+    "functions": {"errors"},
+    "roles": {"errors", "memory"},
     "reporting": set(),
     **{engine: {*ROOMS, *SHARED, *ENGINES, "errors"} for engine in ENGINES},
     **{door: {door, *DOORS, *ENGINES, *ROOMS, *SHARED, "errors", ""} for door in DOORS},
@@ -46,6 +49,7 @@ ONE_ROOM = {
     "pymodbus": {"msm.wire.pymodbus_codec"},
     "serial_asyncio": {"msm.wire.serial_port"},
     "serial": {"msm.wire.serial_port"},
+    "cryptography": {"msm.wire.certificate"},
     "typer": {"msm.cli"},
     "rich": {"msm.cli"},
     "starlette": {"msm.web"},

@@ -716,3 +716,51 @@ async def test_a_datagram_of_thousands_of_requests_is_not_piled_up() -> None:
                 while True:
                     answered += len(await asyncio.wait_for(loop.sock_recv(sock, 65536), 0.5)) // 11
     assert 2 <= answered <= 2 * 16
+
+
+def test_only_what_is_writable_can_be_written() -> None:
+    """Refused like an address that is not there, and nothing is written by half."""
+    store = MemoryStore(20, coils=16)
+    with (
+        ModbusServer(store, FREE, writable={"holding": [(2, 4), (10, 1)]}) as server,
+        RawClient(server.endpoint) as raw,
+    ):
+        for request, allowed in (
+            ("06 0002 0001", True),
+            ("06 0005 0001", True),
+            ("06 0006 0001", False),
+            ("06 0001 0001", False),
+            ("10 0002 0004 08 0001 0001 0001 0001", True),
+            ("10 0005 0002 04 0001 0001", False),
+            ("16 000A 0000 0007", True),
+            ("16 0009 0000 0007", False),
+            ("17 0000 0014 0002 0001 02 0001", True),
+            ("17 0000 0014 0000 0001 02 0001", False),
+            ("05 0000 FF00", False),
+            ("0F 0000 0001 01 01", False),
+            ("03 0000 0014", True),
+            ("01 0000 0010", True),
+        ):
+            before = store[:]
+            reply = raw.ask(bytes.fromhex(request))
+            code = int(request[:2], 16)
+            assert reply[0] == code if allowed else reply == bytes((code | 0x80, 2)), request
+            if not allowed:
+                assert store[:] == before
+        assert store.get_value(0, table="coil") == 0
+        store[0] = 9  # the application itself may
+
+
+@pytest.mark.parametrize(
+    ("writable", "message"),
+    [
+        ([(0, 1)], "not a mapping"),
+        ({"input": [(0, 1)]}, "none of 'holding', 'coil'"),
+        ({"holding": [(0, 0)]}, r"\(0, 0\) is not"),
+        ({"holding": [5]}, "5 is not"),
+        ({"coil": [(65535, 2)]}, r"\(65535, 2\) is not"),
+    ],
+)
+def test_ranges_that_are_none(writable: Any, message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        AsyncModbusServer(MemoryStore(1), FREE, writable=writable)

@@ -23,6 +23,13 @@ from msm.server import AsyncModbusServer
 # What the application is asked before a remote write
 from msm.keywords import RemoteWrite
 
+# What a server answers beside its memory, and to whom
+from msm.functions import Functions
+from msm.roles import READS, WRITES, Allow
+
+# What devices say of themselves
+from msm.wire.other_pdu import EventLog, ServerId
+
 # Under their earlier names
 from msm.sync import ModbusMasterTCP, ModbusSlaveTCP
 
@@ -68,7 +75,7 @@ __all__ = [
     "Change", "ChangeStream", "Finding", "Info", "Layout", "Snapshot", "Watch",
     "ModbusClient", "ModbusServer",
     "AsyncModbusClient", "AsyncModbusServer",
-    "RemoteWrite",
+    "RemoteWrite", "Functions", "Allow", "READS", "WRITES", "EventLog", "ServerId",
     "ModbusMasterTCP", "ModbusSlaveTCP",
     "Conflict", "Ledger", "LinkState", "Stats", "Totals", "backoff",
     "MsmError",

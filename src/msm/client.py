@@ -14,6 +14,7 @@ from typing import Any, Self, Unpack
 
 import anyio
 
+from msm.calls import Calls
 from msm.errors import ConnectError, LinkError, LinkTimeoutError, StateError, WriteError
 from msm.exchange.conflict import Conflict
 from msm.exchange.device import Job
@@ -26,7 +27,7 @@ from msm.keywords import ClientKeywords, ClientSettings, by_unit, check_wait
 from msm.memory.store import MemoryStore
 from msm.reporting import Reporter
 from msm.unit import Unit
-from msm.wire import pdu, pymodbus_codec
+from msm.wire import pdu
 from msm.wire.endpoint import Endpoint
 from msm.wire.link import ClientLink, connect
 
@@ -49,7 +50,7 @@ class _Outstanding:
     answer: asyncio.Future[bytes] | None
 
 
-class AsyncModbusClient:
+class AsyncModbusClient(Calls):
     """Keeps a memory and a device the same.
 
     :param stores: the memory to exchange, or a store for each unit behind one link: ``{1: mem_a, 2: mem_b}``.
@@ -269,31 +270,17 @@ class AsyncModbusClient:
         except TimeoutError:
             raise LinkTimeoutError(f"refresh: no complete exchange after {timeout:g} s; {self._condition()}") from None
 
-    async def read_device_identification(self, timeout: float = 5.0, *, unit: int | None = None) -> dict[int, str]:
-        """What the device says it is: vendor (0), product code (1), revision (2) and more, by object id.
-
-        Function 43/14, application protocol V1.1b3, section 6.21.
-
-        :param timeout: seconds.
-        :param unit: which unit to ask; by default the first.
-        :raises DeviceError: the device does not tell; most do not have this function.
-        :raises LinkTimeoutError: the time was up first.
-        :raises StateError: the client does not run.
-        """
+    async def _ask(self, request: bytes, timeout: float, unit: int | None) -> bytes:
         timeout = check_wait("timeout", timeout)
-        self._check_running("read_device_identification")
-        objects: dict[int, str] = {}
-        first: int | None = 0
+        asked = pdu.describe(request)
+        self._check_running(asked)
         try:
             async with asyncio.timeout(timeout):
-                while first is not None and first not in objects:
-                    request = pymodbus_codec.identification_request(pymodbus_codec.EXTENDED, first)
-                    part = pymodbus_codec.parse_identification(await self._call(unit, request))
-                    objects |= {number: text.decode("utf-8", "replace") for number, text in part.objects.items()}
-                    first = part.next_object
+                return await self._call(unit, request)
+        except LinkTimeoutError:
+            raise
         except TimeoutError:
-            raise LinkTimeoutError(f"device identification: no answer in {timeout:g} s; {self._condition()}") from None
-        return objects
+            raise LinkTimeoutError(f"{asked}: no answer in {timeout:g} s; {self._condition()}") from None
 
     async def _call(self, unit: int | None, request: bytes) -> bytes:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

@@ -12,11 +12,14 @@ from msm.errors import DeclarationError
 from msm.exchange.device import Terms
 from msm.exchange.plan import MAX_READ_WORDS, MAX_WRITE_WORDS, WIDTH, Read
 from msm.exchange.schedule import backoff as default_backoff
+from msm.functions import Functions
 from msm.memory.image import TableName
 from msm.memory.store import MemoryStore
+from msm.roles import Roles, check_roles
 
 Backoff = Callable[[], Iterator[float]]
 Blocks = Sequence[tuple[int, int] | tuple[str, int, int]]
+NO_FUNCTIONS = Functions()
 UnknownUnit = Literal["exception", "silent", "accept"]
 
 
@@ -33,6 +36,10 @@ class RemoteWrite:
 BeforeWrite: TypeAlias = Callable[[RemoteWrite], Any]
 """Asked before a remote write. It returns None to let it pass or the values to write in its place, and raises a
 `DeviceError` to refuse it, e.g. `IllegalValueError`. It may be a coroutine function; a plain one runs in a thread."""
+
+
+Writable: TypeAlias = Mapping[TableName, Sequence[tuple[int, int]]]
+"""What remote clients may write: ranges of (address, count) by table, "holding" and "coil"."""
 
 
 class ClientKeywords(TypedDict, total=False):
@@ -146,6 +153,9 @@ class ServerKeywords(TypedDict, total=False):
     linger: float
     write_through: bool
     before_write: BeforeWrite | None
+    writable: Writable | None
+    functions: Functions | Mapping[int, Functions]
+    roles: Roles | None
     allow: Sequence[str]
     max_connections: int
     max_connections_per_address: int
@@ -176,6 +186,13 @@ class ServerSettings:
     it does not answer."""
     before_write: BeforeWrite | None = None
     """Asked before each remote write, with a `RemoteWrite`: may refuse it or give other values; may be async."""
+    writable: Writable | None = None
+    """What remote clients may write, e.g. ``{"holding": [(0, 10)]}``: ten words from 0, and no coil; exception 02
+    elsewhere. None: all that is not declared with access="ro"."""
+    functions: Functions | Mapping[int, Functions] = NO_FUNCTIONS
+    """What is answered beside the memory: a `Functions`, or one for each unit."""
+    roles: Roles | None = None
+    """What each role may do, over TLS with client certificates; exception 01 for all else."""
     allow: Sequence[str] = ()
     """The networks whose clients are served, e.g. ("192.168.0.0/24", "10.0.0.7"); empty: all who can reach it."""
     max_connections: int = 64
@@ -204,6 +221,11 @@ class ServerSettings:
         if not isinstance(self.write_through, bool):
             raise DeclarationError(f"write_through={self.write_through!r} is not a bool")
         _number("linger", self.linger, 0, 3600)
+        if self.writable is not None:
+            _check_writable(self.writable)
+        self.functions_of(0)
+        if self.roles is not None:
+            check_roles(self.roles)
         _whole("max_connections", self.max_connections, 1, 100_000)
         _whole("max_connections_per_address", self.max_connections_per_address, 1, 100_000)
         _number("frame_deadline", self.frame_deadline, 0.01, 3600)
@@ -212,6 +234,13 @@ class ServerSettings:
         _whole("max_unsent", self.max_unsent, 1024, 1 << 30)
         _number("unsent_deadline", self.unsent_deadline, 0.01, 3600)
         self.networks()
+
+    def functions_of(self, unit: int) -> Functions:
+        """What a unit answers beside its memory."""
+        given = self.functions.get(unit, NO_FUNCTIONS) if isinstance(self.functions, Mapping) else self.functions
+        if not isinstance(given, Functions):
+            raise DeclarationError(f"functions={given!r} is not a Functions, nor a mapping of units to them")
+        return given
 
     def networks(self) -> list[IPv4Network | IPv6Network]:
         """The networks of `allow`."""
@@ -232,6 +261,17 @@ class ServerSettings:
             return True  # a serial port or a name in this process
         mapped = getattr(there, "ipv4_mapped", None)
         return any((mapped or there) in network for network in self.networks())
+
+
+def _check_writable(writable: object) -> None:
+    if not isinstance(writable, Mapping):
+        raise DeclarationError(f"writable={writable!r} is not a mapping of tables to ranges")
+    for table, ranges in writable.items():
+        _one_of("writable", table, "holding", "coil")
+        for each in ranges:
+            whole = isinstance(each, tuple | list) and len(each) == 2 and all(type(part) is int for part in each)
+            if not whole or not 0 <= each[0] < each[0] + each[1] <= 65536:
+                raise DeclarationError(f"writable: {each!r} is not (address, count) within 0 to 65535")
 
 
 def by_unit(stores: MemoryStore | Mapping[int, MemoryStore], unit: int) -> dict[int, MemoryStore]:

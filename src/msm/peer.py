@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msm.servant import Reply
 from msm.wire import pdu
-from msm.wire.channel import Channel
+from msm.wire.channel import Channel, Framer
 from msm.wire.framing import Frame, MbapFramer, frame
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Peer:
         self.leaving = False
         self.address = ""
         self.is_line = False
+        self.role: str | None = None
         self._host = host
         self._settings = host.settings
         self._channel: Channel | None = None
@@ -65,6 +66,16 @@ class Peer:
         self._working = False
         self._paused = False
         self._ended = False
+
+    @property
+    def framer(self) -> Framer | None:
+        """What puts its requests together; None before it is connected."""
+        return None if self._channel is None else self._channel.framer
+
+    @property
+    def certificate(self) -> bytes | None:
+        """What it has shown over TLS, in DER."""
+        return None if self._channel is None else self._channel.certificate
 
     @property
     def name(self) -> str:

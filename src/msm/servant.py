@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import anyio.to_thread
 
 from msm.errors import AddressError, DeviceError, ValueRangeError
-from msm.keywords import BeforeWrite, RemoteWrite
+from msm.keywords import BeforeWrite, RemoteWrite, Writable
 from msm.memory.image import Image, TableName
 from msm.wire import pdu
 
 log = logging.getLogger("msm.server")
 
 Reply: TypeAlias = bytes | asyncio.Future[bytes]
+Answer: TypeAlias = Callable[[bytes], bytes]
 
 
 async def ask(before_write: BeforeWrite, write: RemoteWrite) -> Sequence[int] | None:
@@ -37,14 +38,22 @@ class Servant:
     """
 
     def __init__(
-        self, unit: int, image: Image, *, write_through: bool = False, before_write: BeforeWrite | None = None
+        self,
+        unit: int,
+        image: Image,
+        *,
+        write_through: bool = False,
+        before_write: BeforeWrite | None = None,
+        writable: Writable | None = None,
+        functions: Mapping[int, Answer] | None = None,
     ) -> None:
         self._unit = unit
         self._image = image
         self._write_through = write_through
         self._before_write = before_write
+        self._writable = writable
         self._asked: set[asyncio.Task[bytes]] = set()
-        self._functions: dict[int, Callable[[bytes], Reply]] = {}
+        self._functions: dict[int, Callable[[bytes], Reply]] = dict(functions or {})
         # A device without a table does not have the functions for it either.
         if image.tables["coil"].size:
             self._functions |= {
@@ -139,6 +148,8 @@ class Servant:
         mask: int | None = None,
     ) -> Reply:
         self._image.tables[table].check(address, count)
+        if self._writable is not None and not _contains(self._writable.get(table, ()), address, count):
+            raise pdu.Refusal(pdu.ILLEGAL_DATA_ADDRESS)
         if self._before_write is None:
             return self._perform(request, table, address, count, change, reply, mask)
         cells = change(self._image.read(table, address, count))
@@ -193,6 +204,11 @@ class Servant:
         fates = _Fates(request[0], reply)
         fates.expect(self._image.accept(table, address, count, change, mask, fates.tell))
         return fates.reply
+
+
+def _contains(ranges: Sequence[tuple[int, int]], address: int, count: int) -> bool:
+    """Does one of these ranges, (address, count), hold all of these cells?"""
+    return any(first <= address and address + count <= first + cells for first, cells in ranges)
 
 
 def _values(table: str, count: int, cells: bytes) -> tuple[int, ...]:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self, Unpack
 
 import anyio
 
-from msm.errors import BindError, LinkError, StateError
+from msm.beside import answers
+from msm.diagnostics import Diagnostics
+from msm.errors import BindError, DeclarationError, LinkError, StateError
 from msm.keywords import ServerKeywords, ServerSettings, by_unit, check_wait
 from msm.memory.store import MemoryStore, image_of
 from msm.peer import Peer
 from msm.reporting import Reporter
+from msm.roles import Roles, permitted
 from msm.servant import Reply, Servant
 from msm.wire import pdu
+from msm.wire.certificate import need_cryptography, role_of
 from msm.wire.endpoint import Endpoint
 from msm.wire.listening import Listener, listen
+from msm.wire.serial_framing import AsciiFramer, RtuFramer
 
 log = logging.getLogger("msm.server")
 
@@ -51,21 +57,49 @@ class AsyncModbusServer:
     ) -> None:
         self.settings = ServerSettings(**keywords)
         self._endpoint = Endpoint.parse(endpoint)
-        self._units = {
-            unit: Servant(
-                unit,
-                image_of(store),
-                write_through=self.settings.write_through,
-                before_write=self.settings.before_write,
-            )
-            for unit, store in by_unit(stores, self.settings.unit).items()
-        }
-        self._fallback = self._choose_fallback(isinstance(stores, MemoryStore) and not self._endpoint.is_serial)
+        self._roles = self._check_roles()
+        self._diagnostics: dict[Servant, Diagnostics] = {}
+        self._past = (0, 0)
         self._peers: set[Peer] = set()
+        self._units = {unit: self._servant(unit, store) for unit, store in by_unit(stores, self.settings.unit).items()}
+        self._fallback = self._choose_fallback(isinstance(stores, MemoryStore) and not self._endpoint.is_serial)
         self.report = Reporter(log, str(self._endpoint))
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._stopped = False
+
+    def _servant(self, unit: int, store: MemoryStore) -> Servant:
+        settings = self.settings
+        functions = settings.functions_of(unit)
+        answered = answers(functions)
+        diagnostics = Diagnostics(self._heard, functions.diagnostic_register) if functions.diagnostics else None
+        if diagnostics is not None:
+            answered |= diagnostics.answers()
+        servant = Servant(
+            unit,
+            image_of(store),
+            write_through=settings.write_through,
+            before_write=settings.before_write,
+            writable=settings.writable,
+            functions=answered,
+        )
+        if diagnostics is not None:
+            self._diagnostics[servant] = diagnostics
+        return servant
+
+    def _check_roles(self) -> Roles | None:
+        """Roles are in the certificates of clients: so there must be some."""
+        roles, tls, endpoint = self.settings.roles, self.settings.tls, self._endpoint
+        if roles is None:
+            return None
+        if endpoint.scheme != "tls":
+            raise DeclarationError(f"roles= needs a tls endpoint, and {endpoint} is none: roles are in certificates")
+        if "ca" not in endpoint.files if tls is None else tls.verify_mode is not ssl.CERT_REQUIRED:
+            raise DeclarationError(
+                "roles= needs clients to show a certificate: give ca= in the endpoint, or a context with CERT_REQUIRED"
+            )
+        need_cryptography()
+        return roles
 
     def _choose_fallback(self, single: bool) -> Callable[[int], Servant | None]:
         own = next(iter(self._units.values()))
@@ -199,6 +233,12 @@ class AsyncModbusServer:
                 self._give_way(same, f"{settings.max_connections_per_address} connections from {peer.address}")
             elif len(others) >= settings.max_connections:
                 self._give_way(others, f"{settings.max_connections} connections")
+        if self._roles is not None:
+            try:
+                peer.role = role_of(peer.certificate or b"")
+            except ValueError as error:
+                self.report.say(logging.WARNING, "role", "refused %s: its certificate: %s", peer.address, error)
+                return False
         self._peers.add(peer)
         return True
 
@@ -210,28 +250,50 @@ class AsyncModbusServer:
 
     def left(self, peer: Peer) -> None:
         """A client is gone."""
-        self._peers.discard(peer)
+        if peer in self._peers:
+            self._past = self._heard_by([peer]) or self._past
+            self._peers.discard(peer)
+
+    def _heard(self) -> tuple[int, int] | None:
+        """Sound messages and broken ones, of all serial framings since the start; None where there are none."""
+        return self._heard_by(self._peers)
+
+    def _heard_by(self, peers: Iterable[Peer]) -> tuple[int, int] | None:
+        if self._endpoint.has_transactions:
+            return None
+        framers = [peer.framer for peer in peers if isinstance(peer.framer, RtuFramer | AsciiFramer)]
+        messages, errors = self._past
+        return messages + sum(each.heard for each in framers), errors + sum(each.errors for each in framers)
 
     def answer(self, unit: int, request: bytes, peer: Peer) -> Reply | None:
         """The reply to a request, now or later; or nothing where the unit is not ours to answer."""
         if peer.is_line:
-            return self._answer_on_line(unit, request)
+            return self._answer_on_line(unit, request, peer)
         servant = self._units.get(unit) or self._fallback(unit)
         if servant is not None:
-            return servant.answer(request)
+            roles = self._roles
+            if roles is not None and not permitted(roles, peer.role, unit, request[0], pdu.spans(request)):
+                return pdu.refusal(request[0], pdu.ILLEGAL_FUNCTION)
+            return self._attend(servant, request, peer)
         if self.settings.unknown_unit == "silent":
             return None
         return pdu.refusal(request[0], pdu.GATEWAY_TARGET_FAILED)
 
-    def _answer_on_line(self, unit: int, request: bytes) -> Reply | None:
+    def _attend(self, servant: Servant, request: bytes, peer: Peer, *, broadcast: bool = False) -> Reply | None:
+        diagnostics = self._diagnostics.get(servant) if self._diagnostics else None
+        if diagnostics is None:
+            return servant.answer(request)
+        return diagnostics.attend(request, servant.answer, peer.framer, broadcast=broadcast)
+
+    def _answer_on_line(self, unit: int, request: bytes, peer: Peer) -> Reply | None:
         """On a serial line others answer for their units, and nobody answers a broadcast."""
         if unit == BROADCAST:
             for servant in self._units.values():
                 if request[0] in pdu.WRITES:
-                    servant.answer(request)
+                    self._attend(servant, request, peer, broadcast=True)
             return None
         own = self._units.get(unit)
-        return None if own is None else own.answer(request)
+        return None if own is None else self._attend(own, request, peer)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.endpoint}, {len(self._peers)} connections>"

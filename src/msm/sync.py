@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
 
 import anyio
 from anyio.from_thread import BlockingPortal
@@ -33,6 +34,7 @@ from msm.memory.store import MemoryStore
 from msm.server import AsyncModbusServer
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Engine = TypeVar("Engine", bound="AsyncModbusServer | AsyncModbusClient")
 
 GRACE = 2.0  # seconds beyond `linger` that kill() waits for the thread
@@ -139,9 +141,9 @@ class _Door(ABC, Generic[Engine]):
                 raise self._killed_meanwhile("run") from None
             raise
 
-    def _call(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
+    def _call(self, function: Callable[..., Awaitable[T]], *args: object, name: str = "") -> T:
         worker = self._worker
-        name = getattr(function, "__name__", "call")
+        name = name or getattr(function, "__name__", "call")
         if worker is None or self._killed:
             raise StateError(f"{name}: {self.endpoint} does not run")
         if self._pid != os.getpid():
@@ -226,6 +228,18 @@ class ModbusServer(_Door[AsyncModbusServer]):
         self._start(5.0)
 
 
+def _blocking(
+    function: Callable[Concatenate[AsyncModbusClient, P], Awaitable[T]],
+) -> Callable[Concatenate[ModbusClient, P], T]:
+    """The same for the synchronous door: ask, and wait for the answer."""
+
+    @functools.wraps(function)
+    def blocking(self: ModbusClient, /, *args: P.args, **keywords: P.kwargs) -> T:
+        return self._call(functools.partial(function, self._engine, *args, **keywords), name=function.__name__)
+
+    return blocking
+
+
 class ModbusClient(_Door[AsyncModbusClient]):
     """Keeps a memory and a device the same, in a thread of its own.
 
@@ -308,15 +322,17 @@ class ModbusClient(_Door[AsyncModbusClient]):
         """
         self._call(self._engine.refresh, timeout)
 
-    def read_device_identification(self, timeout: float = 5.0) -> dict[int, str]:
-        """What the device says it is: vendor (0), product code (1), revision (2) and more, by object id.
-
-        :param timeout: seconds.
-        :raises DeviceError: the device does not tell; most do not have this function.
-        :raises LinkTimeoutError: the time was up first.
-        :raises StateError: the client does not run, or this is a callback of its own.
-        """
-        return self._call(self._engine.read_device_identification, timeout)
+    request = _blocking(AsyncModbusClient.request)
+    read_write = _blocking(AsyncModbusClient.read_write)
+    read_exception_status = _blocking(AsyncModbusClient.read_exception_status)
+    diagnostic = _blocking(AsyncModbusClient.diagnostic)
+    read_event_counter = _blocking(AsyncModbusClient.read_event_counter)
+    read_event_log = _blocking(AsyncModbusClient.read_event_log)
+    read_server_id = _blocking(AsyncModbusClient.read_server_id)
+    read_file = _blocking(AsyncModbusClient.read_file)
+    write_file = _blocking(AsyncModbusClient.write_file)
+    read_fifo = _blocking(AsyncModbusClient.read_fifo)
+    read_device_identification = _blocking(AsyncModbusClient.read_device_identification)
 
 
 class ModbusSlaveTCP(ModbusServer):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
+from tests.certificates import Certificates
 from tests.transports.lines import Cable
 
 TRANSPORTS = ("tcp", "tls", "udp", "rtu", "ascii", "rtu+tcp", "ascii+tcp", "memory")
@@ -42,28 +41,6 @@ class Way:
     def to(self, endpoint: str) -> str:
         """Where a client finds the server that is bound at `endpoint`."""
         return self.other_end or endpoint
-
-
-@dataclass
-class Certificates:
-    """An authority, and contexts with certificates of it for both ends."""
-
-    authority: trustme.CA
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
-@pytest.fixture(scope="session")
-def certificates() -> Certificates:
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(server)
-    authority.configure_trust(server)
-    server.verify_mode = ssl.CERT_REQUIRED
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    authority.issue_cert("hmi@press.example").configure_cert(client)
-    return Certificates(authority, server, client)
 
 
 @pytest.fixture(params=TRANSPORTS)

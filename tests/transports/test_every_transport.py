@@ -27,8 +27,9 @@ from msm import (
     WriteError,
 )
 from msm.wire import in_memory
+from tests.certificates import Certificates
 from tests.support import PATIENCE, mbap, port_of, until, wait_until
-from tests.transports.conftest import Certificates, Way
+from tests.transports.conftest import Way
 from tests.transports.lines import ENCODERS
 from tests.wire.test_link import Hearer
 

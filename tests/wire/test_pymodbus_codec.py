@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msm import DeviceError, IllegalFunctionError, ProtocolError
+from msm.wire.other_pdu import BASIC, EXTENDED, REGULAR
 from msm.wire.pymodbus_codec import (
-    BASIC,
-    EXTENDED,
-    REGULAR,
     Identification,
     identification_request,
     parse_identification,

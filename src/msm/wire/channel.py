@@ -105,6 +105,13 @@ class Channel:
         name = self.transport.get_extra_info("peername")
         return str(name[0]) if isinstance(name, tuple) else str(name or "")
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The certificate of the other end, in DER; None without TLS, or where it has shown none."""
+        secured = self.transport.get_extra_info("ssl_object")
+        found: bytes | None = None if secured is None else secured.getpeercert(True)
+        return found
+
     def hand_over(self, frames: list[Frame]) -> None:
         """Give frames to the owner, and tell it when nothing more can come."""
         if frames or not self.framer.partial:

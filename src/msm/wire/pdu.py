@@ -44,8 +44,20 @@ MAX_WRITE_WORDS = 123  # section 6.12
 MAX_READ_WRITE_WORDS = 121  # section 6.17
 
 _ON, _OFF = b"\xff\x00", b"\x00\x00"
-_WORD_READS = (READ_HOLDING_REGISTERS, READ_INPUT_REGISTERS)
+_WORD_READS = (READ_HOLDING_REGISTERS, READ_INPUT_REGISTERS, READ_WRITE_MULTIPLE_REGISTERS)
 _READS = (READ_COILS, READ_DISCRETE_INPUTS, *_WORD_READS)
+_TABLES = {
+    READ_COILS: "coil",
+    READ_DISCRETE_INPUTS: "discrete",
+    READ_HOLDING_REGISTERS: "holding",
+    READ_INPUT_REGISTERS: "input",
+    WRITE_SINGLE_COIL: "coil",
+    WRITE_SINGLE_REGISTER: "holding",
+    WRITE_MULTIPLE_COILS: "coil",
+    WRITE_MULTIPLE_REGISTERS: "holding",
+    MASK_WRITE_REGISTER: "holding",
+    READ_WRITE_MULTIPLE_REGISTERS: "holding",
+}
 _TWO = struct.Struct(">BHH")
 _THREE = struct.Struct(">BHHH")
 
@@ -172,6 +184,22 @@ def parse_read_write(pdu: bytes) -> ReadWrite:
     return ReadWrite(read_address, read_count, CellsWrite(write_address, write_count, pdu[10:]))
 
 
+def spans(request: bytes) -> list[tuple[str, int, int]]:
+    """What a request reads and writes: (table, address, count); nothing where it moves no memory, or is too short."""
+    function = request[0]
+    table = _TABLES.get(function)
+    if table is None or len(request) < (9 if function == READ_WRITE_MULTIPLE_REGISTERS else 5):
+        return []
+    _, address, count = _TWO.unpack_from(request)
+    if function in (WRITE_SINGLE_COIL, WRITE_SINGLE_REGISTER, MASK_WRITE_REGISTER):
+        return [(table, address, 1)]
+    found = [(table, address, count)]
+    if function == READ_WRITE_MULTIPLE_REGISTERS:
+        _, to, written = _TWO.unpack_from(request, 4)
+        found.append((table, to, written))
+    return found
+
+
 def refusal(function: int, code: int) -> bytes:
     """The exception reply to a request of that function (section 7)."""
     return bytes((function | 0x80, code))
@@ -209,6 +237,12 @@ def write_words(address: int, words: bytes) -> bytes:
 def mask_write(address: int, mask: int, word: int) -> bytes:
     """Function 22: write the bits `mask` of one word, and leave the others as they are."""
     return _THREE.pack(MASK_WRITE_REGISTER, address, ~mask & 0xFFFF, word & mask)
+
+
+def read_write(read_address: int, count: int, write_address: int, words: bytes) -> bytes:
+    """Function 23: write 1 to 121 words, then read 1 to 125."""
+    head = struct.pack(">BHHHH", READ_WRITE_MULTIPLE_REGISTERS, read_address, count, write_address, len(words) // 2)
+    return head + bytes((len(words),)) + words
 
 
 # -- the client's side: does a reply answer the request
@@ -251,13 +285,16 @@ _VERBS = {
     WRITE_MULTIPLE_COILS: "writing coil",
     WRITE_MULTIPLE_REGISTERS: "writing holding",
     MASK_WRITE_REGISTER: "writing bits of holding",
+    READ_WRITE_MULTIPLE_REGISTERS: "writing, then reading holding",
 }
 
 
 def describe(request: bytes) -> str:
     """A request in words, for messages: "reading holding 40-47"."""
+    verb = _VERBS.get(request[0])
+    if verb is None or len(request) < 5:
+        return f"function {request[0]:02X}"
     address = request[1] << 8 | request[2]
-    verb = _VERBS.get(request[0], f"function {request[0]:02X} at")
     if request[0] in (WRITE_SINGLE_COIL, WRITE_SINGLE_REGISTER, MASK_WRITE_REGISTER):
         return f"{verb} {address}"
     count = request[3] << 8 | request[4]

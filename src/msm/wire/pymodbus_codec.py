@@ -1,20 +1,18 @@
-"""The one place that knows pymodbus: PDUs of the function codes that do not move memory.
+"""The one place that knows pymodbus: messages of the function codes that do not move memory, CRC, LRC and RTU sizes.
 
-pymodbus' PDU classes are sound and well kept, so what is off the hot path is theirs. It is imported when it is
-first needed: most programs never ask for these functions.
+pymodbus' PDU classes are sound and well kept, so what is off the hot path is put together by them. It is imported when
+it is first needed: most programs never ask for these functions.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from msm.errors import ProtocolError, device_error
-
-DEVICE_IDENTIFICATION = 0x2B
-READ_DEVICE_IDENTIFICATION = 0x0E
-
-BASIC, REGULAR, EXTENDED = 1, 2, 3  # the streams of application protocol V1.1b3, section 6.21
+from msm.wire.other_pdu import DEVICE_IDENTIFICATION, READ_DEVICE_IDENTIFICATION, FileRead, FileWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +88,94 @@ def rtu_size(data: bytes, *, request: bool) -> int | None:
 
 
 MAX_RTU_FRAME = 256  # serial line V1.02, section 2.5.1.1
+
+
+def _whole(message: Any) -> bytes:
+    encoded: bytes = message.encode()
+    return bytes((message.function_code,)) + encoded
+
+
+def exception_status_reply(status: int) -> bytes:
+    """Function 07: eight bits."""
+    from pymodbus.pdu.other_message import ReadExceptionStatusResponse  # noqa: PLC0415
+
+    response = ReadExceptionStatusResponse()
+    response.status = status  # declared as a bool, packed as a byte
+    return _whole(response)
+
+
+def diagnostic(subfunction: int, data: bytes) -> bytes:
+    """Function 08 (section 6.8): request and reply look the same."""
+    from pymodbus.pdu.diag_message import DiagnosticBase  # noqa: PLC0415
+
+    message = DiagnosticBase(data)
+    message.sub_function_code = subfunction
+    return _whole(message)
+
+
+def event_counter_reply(count: int) -> bytes:
+    """Function 11 (section 6.9)."""
+    from pymodbus.pdu.other_message import GetCommEventCounterResponse  # noqa: PLC0415
+
+    response = GetCommEventCounterResponse()
+    response.status, response.count = True, count
+    return _whole(response)
+
+
+def event_log_reply(events: int, messages: int, log: bytes) -> bytes:
+    """Function 12 (section 6.10)."""
+    from pymodbus.pdu.other_message import GetCommEventLogResponse  # noqa: PLC0415
+
+    return _whole(GetCommEventLogResponse(event_count=events, message_count=messages, events=list(log)))
+
+
+def server_id_reply(identifier: bytes) -> bytes:
+    """Function 17 (section 6.13): a server that answers is running."""
+    from pymodbus.pdu.other_message import ReportDeviceIdResponse  # noqa: PLC0415
+
+    return _whole(ReportDeviceIdResponse(identifier, status=True))
+
+
+def file_read_request(parts: Sequence[FileRead]) -> bytes:
+    """Function 20 (section 6.14)."""
+    from pymodbus.pdu.file_message import FileRecord, ReadFileRecordRequest  # noqa: PLC0415
+
+    # Its records take their length in bytes, and send it in words.
+    return _whole(ReadFileRecordRequest([FileRecord(part.file, part.record, b"", 2 * part.words) for part in parts]))
+
+
+def file_read_reply(parts: Sequence[bytes]) -> bytes:
+    """Function 20: what was read, high byte first."""
+    from pymodbus.pdu.file_message import FileRecord, ReadFileRecordResponse  # noqa: PLC0415
+
+    return _whole(ReadFileRecordResponse([FileRecord(record_data=part) for part in parts]))
+
+
+def file_write_request(parts: Sequence[FileWrite]) -> bytes:
+    """Function 21 (section 6.15)."""
+    from pymodbus.pdu.file_message import FileRecord, WriteFileRecordRequest  # noqa: PLC0415
+
+    return _whole(WriteFileRecordRequest([FileRecord(part.file, part.record, part.data) for part in parts]))
+
+
+def fifo_request(address: int) -> bytes:
+    """Function 24 (section 6.18)."""
+    from pymodbus.pdu.file_message import ReadFifoQueueRequest  # noqa: PLC0415
+
+    return _whole(ReadFifoQueueRequest(address))
+
+
+def fifo_reply(words: Sequence[int]) -> bytes:
+    """Function 24: up to 31 words, which stay in the queue."""
+    from pymodbus.pdu.file_message import ReadFifoQueueResponse  # noqa: PLC0415
+
+    return _whole(ReadFifoQueueResponse(list(words)))
+
+
+def identification_reply(stream: int, conformity: int, objects: Mapping[int, bytes]) -> bytes:
+    """Function 43/14: as many of the objects as fit, and the id of the next."""
+    from pymodbus.pdu.mei_message import ReadDeviceInformationResponse  # noqa: PLC0415
+
+    response = ReadDeviceInformationResponse(stream, dict(objects))
+    response.conformity = conformity
+    return _whole(response)

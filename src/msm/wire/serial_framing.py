@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from msm.wire.framing import Frame
+from msm.wire.other_pdu import DIAGNOSTICS, READ_FIFO_QUEUE
 from msm.wire.pymodbus_codec import crc, lrc, rtu_size
 
 MAX_RTU_FRAME = 256  # section 2.5.1.1
@@ -38,6 +39,9 @@ def frame_size(data: bytes | bytearray, *, request: bool) -> int | None:
     if function in counts:
         at = counts[function]
         return at + data[at] + 3 if len(data) > at else 0
+    if function == READ_FIFO_QUEUE and not request:
+        # Its byte count has two bytes, and stands before the count of words (AP 6.18); pymodbus 3.16 forgets the CRC.
+        return 6 + (data[2] << 8 | data[3]) if len(data) > 3 else 0
     return rtu_size(bytes(data), request=request)
 
 
@@ -57,6 +61,11 @@ class RtuFramer:
         self.error = ""
         self.noise = 0
         """Bytes that belonged to no frame."""
+        self.heard = 0
+        """Sound messages, also those that are not for this end."""
+        self.errors = 0
+        """Times that something came which was no message."""
+        self._noisy = False
         self._server = server
         self._most_noise = most_noise
         self._noise_before = 0
@@ -77,9 +86,16 @@ class RtuFramer:
     def silence(self) -> list[Frame]:
         """The line is quiet: the frames in what was received, though a longer one seemed to have begun."""
         frames = self._take(final=True)
-        self.noise += len(self._data)
+        if self._data:
+            self._note_noise(len(self._data))
+        self._noisy = False
         self._data.clear()
         return frames
+
+    def _note_noise(self, size: int) -> None:
+        self.noise += size
+        self.errors += not self._noisy
+        self._noisy = True
 
     def _take(self, *, final: bool) -> list[Frame]:
         frames: list[Frame] = []
@@ -92,9 +108,11 @@ class RtuFramer:
             if frame is not None:
                 frames.append(frame)
             if size > 1:
+                self.heard += 1
+                self._noisy = False
                 self._noise_before = self.noise
             else:
-                self.noise += 1
+                self._note_noise(1)
                 if self.noise - self._noise_before > self._most_noise:
                     self.error = f"no RTU frame in {self._most_noise} bytes"
                     start = len(data)
@@ -121,9 +139,12 @@ class RtuFramer:
                 wait = wait or whole
             elif size is not None and 4 <= size <= MAX_RTU_FRAME and _is_sound(rest[:size]):
                 return size, Frame(0, rest[0], rest[1 : size - 2]) if request is self._server else None
+            elif request and rest[1] == DIAGNOSTICS:
+                wait = wait or whole  # it may carry more than one word (AP 6.8), and silence ends it
         if not final:
             return (0, None) if wait else (1, None)
-        if self._server and whole and len(rest) >= 4 and sizes[0][0] is None and _is_sound(rest):
+        open_ended = sizes[0][0] is None or (len(rest) > 1 and rest[1] == DIAGNOSTICS)
+        if self._server and whole and len(rest) >= 4 and open_ended and _is_sound(rest):
             return len(rest), Frame(0, rest[0], rest[1:-2])
         return 1, None
 
@@ -145,7 +166,21 @@ class AsciiFramer:
         self.error = ""
         self.noise = 0
         """Bytes that belonged to no frame."""
+        self.heard = 0
+        """Sound messages, also those that are not for this end."""
+        self.errors = 0
+        """Times that something came which was no message."""
+        self._end = b"\r\n"
         self._data = bytearray()
+
+    @staticmethod
+    def can_end_with(delimiter: bytes) -> bool:
+        """Can this character end a message? Not, if it is part of one."""
+        return delimiter not in (b":", b"\r") and not _HEXADECIMAL.issuperset(delimiter)
+
+    def end_with(self, delimiter: bytes) -> None:
+        """What is to end messages after CR, in place of LF (AP 6.8, subfunction 03)."""
+        self._end = b"\r" + delimiter
 
     @property
     def partial(self) -> bool:
@@ -157,7 +192,7 @@ class AsciiFramer:
         frames = []
         self._data += data
         while True:
-            end = self._data.find(b"\r\n")
+            end = self._data.find(self._end)
             if end < 0:
                 break
             line = bytes(self._data[:end])
@@ -167,8 +202,10 @@ class AsciiFramer:
             frame = self._frame(line[start + 1 :]) if start >= 0 else None
             if frame is None:
                 self.noise += len(line)
+                self.errors += 1
             else:
                 self.noise += start
+                self.heard += 1
                 frames.append(frame)
         self._forget_noise()
         return frames
@@ -176,6 +213,7 @@ class AsciiFramer:
     def silence(self) -> list[Frame]:
         """A second without a character (section 2.5.2.1): a frame that has begun will not go on."""
         self.noise += len(self._data)
+        self.errors += bool(self._data)
         self._data.clear()
         return []
 
@@ -198,8 +236,7 @@ class AsciiFramer:
             return None
         return Frame(0, body[0], body[1:-1])
 
-    @staticmethod
-    def encode(_transaction: int, unit: int, pdu: bytes) -> bytes:
+    def encode(self, _transaction: int, unit: int, pdu: bytes) -> bytes:
         """One message as it travels."""
         body = bytes((unit,)) + pdu
-        return b":" + (body + bytes((lrc(body),))).hex().upper().encode() + b"\r\n"
+        return b":" + (body + bytes((lrc(body),))).hex().upper().encode() + self._end

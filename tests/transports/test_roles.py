@@ -1,0 +1,246 @@
+"""Modbus/TCP Security V3.6, section 8.4: what a client may do depends on the role in its certificate."""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from msm import (
+    READS,
+    WRITES,
+    Allow,
+    AsyncModbusClient,
+    AsyncModbusServer,
+    ConnectError,
+    DeclarationError,
+    DeviceError,
+    IllegalAddressError,
+    IllegalFunctionError,
+    IllegalValueError,
+    MemoryStore,
+    MemoryVariable,
+    ModbusServer,
+    WriteError,
+)
+from tests.certificates import Certificates
+from tests.support import FREE
+
+SECURE = "tls://127.0.0.1:0"
+OID = x509.ObjectIdentifier("1.3.6.1.4.1.50316.802.1")
+RULES: dict[str | None, list[Allow]] = {
+    "Operator": [
+        Allow(functions=READS),
+        Allow(functions=(6, 16, 22, 23), table="holding", first=2, last=5),
+        Allow(functions=(5, 15), table="coil", last=7),
+        Allow(functions=[43]),
+    ],
+    "Wärter": [Allow(functions=(*READS, *WRITES, 23), units=[1])],
+    None: [Allow(functions=(3,), first=1, last=4)],
+}
+
+
+def utf8_string(text: str) -> bytes:
+    data = text.encode()
+    assert len(data) < 128
+    return bytes((0x0C, len(data))) + data
+
+
+@pytest.fixture
+def certified(certificates: Certificates, tmp_path: Path) -> Callable[[bytes | None], ssl.SSLContext]:
+    """Makes a client's context, with a certificate whose role extension holds these bytes."""
+    authority = certificates.authority
+    issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
+    issuer_key = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+
+    def make(extension: bytes | None) -> ssl.SSLContext:
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a panel")]))
+            .issuer_name(issuer.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+        )
+        if extension is not None:
+            builder = builder.add_extension(x509.UnrecognizedExtension(OID, extension), critical=False)
+        certificate = builder.sign(issuer_key, hashes.SHA256())
+        pem = tmp_path / "client.pem"
+        pem.write_bytes(
+            certificate.public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        context.load_cert_chain(pem)
+        return context
+
+    return make
+
+
+def memory() -> MemoryStore:
+    return MemoryStore(10, input_registers=4, coils=16, discrete_inputs=8)
+
+
+async def refused(client: AsyncModbusClient, request: str) -> type[DeviceError] | None:
+    try:
+        await client.request(bytes.fromhex(request))
+    except DeviceError as error:
+        return type(error)
+    return None
+
+
+OPERATOR = (
+    ("03 0000 000A", None),
+    ("01 0000 0010", None),
+    ("06 0002 0001", None),
+    ("06 0005 0001", None),
+    ("06 0001 0001", IllegalFunctionError),
+    ("06 0006 0001", IllegalFunctionError),
+    ("10 0002 0004 08 0001 0002 0003 0004", None),
+    ("10 0004 0003 06 0001 0002 0003", IllegalFunctionError),
+    ("16 0005 FFFF 0000", None),
+    ("16 0006 FFFF 0000", IllegalFunctionError),
+    ("17 0002 0002 0004 0001 02 0007", None),
+    ("17 0000 0002 0004 0001 02 0007", IllegalFunctionError),
+    ("17 0002 0002 0006 0001 02 0007", IllegalFunctionError),
+    ("05 0007 FF00", None),
+    ("05 0008 FF00", IllegalFunctionError),
+    ("0F 0000 0008 01 FF", None),
+    ("0F 0000 0009 02 FF01", IllegalFunctionError),
+    ("11", IllegalFunctionError),
+    # What a role may ask for is checked like what anybody asks for.
+    ("03 000A 0001", IllegalAddressError),
+    ("03 0000 0000", IllegalValueError),
+    ("06 0002", IllegalValueError),
+    ("2B 0E 01 00", IllegalFunctionError),
+)
+
+
+NOBODY = (
+    ("03 0001 0004", None),
+    ("03 0000 0001", IllegalFunctionError),
+    ("06 0001 0001", IllegalFunctionError),
+)
+
+
+@pytest.mark.parametrize(
+    ("extension", "table"),
+    [
+        (utf8_string("Operator"), OPERATOR),
+        (utf8_string("Wärter"), (("06 0009 0001", None), ("11", IllegalFunctionError))),
+        (utf8_string("operator"), (("03 0001 0001", IllegalFunctionError),)),  # another role, that has no rights
+        (utf8_string(""), (("03 0001 0001", IllegalFunctionError),)),
+        (
+            None,
+            (("03 0001 0004", None), ("03 0000 0001", IllegalFunctionError), ("06 0001 0001", IllegalFunctionError)),
+        ),
+    ],
+    ids=["Operator", "not ASCII", "another role", "an empty role", "no role"],
+)
+async def test_what_a_role_may_do(
+    certificates: Certificates,
+    certified: Callable[[bytes | None], ssl.SSLContext],
+    extension: bytes | None,
+    table: tuple[tuple[str, type[DeviceError] | None], ...],
+) -> None:
+    store = memory()
+    async with AsyncModbusServer(store, SECURE, tls=certificates.server, roles=RULES) as server:
+        client = AsyncModbusClient(MemoryStore(2), server.endpoint, period=60, tls=certified(extension))
+        await client.start(wait=0)
+        try:
+            for request, expected in table:
+                before = store[:]
+                assert await refused(client, request) is expected, request
+                if expected is not None:
+                    assert store[:] == before
+        finally:
+            await client.stop()
+
+
+@pytest.mark.parametrize("extension", [b"\x13\x08Operator", b"\x0c\x09Operator", b"\x0c", b"", b"\x0c\x02\xff\xff"])
+async def test_a_role_that_cannot_be_read_is_not_served(
+    certificates: Certificates, certified: Callable[[bytes | None], ssl.SSLContext], extension: bytes
+) -> None:
+    async with AsyncModbusServer(memory(), SECURE, tls=certificates.server, roles=RULES) as server:
+        client = AsyncModbusClient(MemoryStore(2), server.endpoint, tls=certified(extension))
+        with pytest.raises(ConnectError):
+            await client.start(wait=0.4)
+
+
+async def test_a_long_role(certificates: Certificates, certified: Callable[[bytes | None], ssl.SSLContext]) -> None:
+    role = "long " * 50
+    extension = b"\x0c\x81\xfa" + role.encode()
+    rules: dict[str | None, list[Allow]] = {role: [Allow(functions=READS)]}
+    async with (
+        AsyncModbusServer(memory(), SECURE, tls=certificates.server, roles=rules) as server,
+        AsyncModbusClient(MemoryStore(2), server.endpoint, tls=certified(extension)) as client,
+    ):
+        assert client.state.value == "online"
+
+
+async def test_the_client_is_told_what_it_may_not(
+    certificates: Certificates, certified: Callable[[bytes | None], ssl.SSLContext]
+) -> None:
+    mem = MemoryStore(10)
+    mem.SPEED = MemoryVariable.word(2)
+    mem.LIMIT = MemoryVariable.word(8)
+    async with (
+        AsyncModbusServer(memory(), SECURE, tls=certificates.server, roles=RULES) as server,
+        AsyncModbusClient(mem, server.endpoint, tls=certified(utf8_string("Operator"))) as client,
+    ):
+        mem.SPEED = 5
+        mem.LIMIT = 5
+        with pytest.raises(WriteError, match=r"LIMIT: .*exception 01"):
+            await client.flush()
+        assert client.ledger.acknowledged == 1
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"functions": ()}, "there are no functions"),
+        ({"functions": (0,)}, "0 is not a function code"),
+        ({"functions": (3,), "table": "holdings"}, "table='holdings' is none of"),
+        ({"functions": (3,), "first": 5, "last": 4}, "first=5, last=4"),
+    ],
+)
+def test_rights_that_are_none(keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        Allow(**keywords)
+
+
+def test_roles_need_certificates(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    asks_for_none = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for endpoint, keywords, message in (
+        (FREE, {}, "needs a tls endpoint"),
+        (SECURE, {"tls": asks_for_none}, "CERT_REQUIRED"),
+        ("tls://127.0.0.1:0?cert=server.pem", {}, "give ca= in the endpoint"),
+    ):
+        given: Any = keywords
+        with pytest.raises(DeclarationError, match=message):
+            ModbusServer(memory(), endpoint, roles=RULES, **given)
+    for roles, message in (([], "not a mapping"), ({5: []}, "5 is neither"), ({"a": [3]}, "not a list of Allow")):
+        given = roles
+        with pytest.raises(DeclarationError, match=message):
+            ModbusServer(memory(), SECURE, tls=certificates.server, roles=given)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(DeclarationError, match=r"pip install 'modbus-shared-memory\[roles\]'"):
+        ModbusServer(memory(), SECURE, tls=certificates.server, roles=RULES)

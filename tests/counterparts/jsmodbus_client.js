@@ -1,17 +1,30 @@
-// A client on jsmodbus: `node jsmodbus_client.js PORT`.
+// A client on jsmodbus: `node jsmodbus_client.js PORT`, or an endpoint in place of the port (and ?ca, cert and key for tls).
 "use strict";
 
 const net = require("node:net");
 const readline = require("node:readline");
-const { ModbusTCPClient } = require("jsmodbus");
+const fs = require("node:fs");
+const tls = require("node:tls");
+const { ModbusRTUClient, ModbusTCPClient } = require("jsmodbus");
 
-const PORT = Number(process.argv[2]);
+const ENDPOINT = new URL(process.argv[2].includes("://") ? process.argv[2] : `tcp://127.0.0.1:${process.argv[2]}`);
+const SCHEME = ENDPOINT.protocol.slice(0, -1);
+const AT = { host: "127.0.0.1", port: Number(ENDPOINT.port) };
 
 // A client of this library is for one unit, and notices only a connection that is made after it.
 async function connect(unit) {
+    const kind = SCHEME === "rtu+tcp" ? ModbusRTUClient : ModbusTCPClient;
+    if (SCHEME === "tls") {
+        const file = (name) => fs.readFileSync(ENDPOINT.searchParams.get(name));
+        const secured = tls.connect({ ...AT, ca: file("ca"), cert: file("cert"), key: file("key") });
+        const client = new kind(secured, unit, 5000);
+        await new Promise((resolve, reject) => secured.once("secureConnect", resolve).once("error", reject));
+        return client;
+    }
     const socket = new net.Socket();
-    const client = new ModbusTCPClient(socket, unit, 5000);
-    await new Promise((resolve) => socket.connect({ host: "127.0.0.1", port: PORT }, resolve));
+    const client = new kind(socket, unit, 5000);
+    await new Promise((resolve) => socket.connect(AT, resolve));
+    socket.emit("open"); // what a serial port says when it is open, and its client for RTU waits for
     return client;
 }
 

@@ -1,4 +1,4 @@
-/* A client on libmodbus: `client PORT`. It is told over standard input what to ask; see programs.py. */
+/* A client on libmodbus: `client PORT`, or `client /dev/...` for RTU. It is told over standard input what to ask; see programs.py. */
 
 #include <errno.h>
 #include <modbus/modbus.h>
@@ -81,7 +81,9 @@ int main(int argc, char **argv)
 {
     static char line[LINE];
 
-    link_ = modbus_new_tcp("127.0.0.1", atoi(argv[argc - 1]));
+    const char *where = argv[argc - 1];
+
+    link_ = where[0] == '/' ? modbus_new_rtu(where, 115200, 'N', 8, 1) : modbus_new_tcp("127.0.0.1", atoi(where));
     modbus_set_response_timeout(link_, 5, 0);
     if (modbus_connect(link_) < 0) {
         fprintf(stderr, "cannot connect: %s\n", modbus_strerror(errno));

@@ -1,4 +1,4 @@
-/* A server on libmodbus: `server PORT`. Its memory is looked at and changed over standard input; see programs.py. */
+/* A server on libmodbus: `server PORT`, or `server /dev/...` for RTU. Its memory is looked at and changed over standard input; see programs.py. */
 
 #include <errno.h>
 #include <modbus/modbus.h>
@@ -83,8 +83,17 @@ int main(int argc, char **argv)
 {
     uint8_t request[MODBUS_TCP_MAX_ADU_LENGTH];
     fd_set all;
-    modbus_t *link = modbus_new_tcp("127.0.0.1", atoi(argv[argc - 1]));
-    int door = modbus_tcp_listen(link, 8);
+    const char *where = argv[argc - 1];
+    int serial = where[0] == '/';
+    modbus_t *link = serial ? modbus_new_rtu(where, 115200, 'N', 8, 1) : modbus_new_tcp("127.0.0.1", atoi(where));
+    int door;
+
+    if (serial) {
+        modbus_set_slave(link, 1);
+        door = modbus_connect(link) < 0 ? -1 : modbus_get_socket(link);
+    } else {
+        door = modbus_tcp_listen(link, 8);
+    }
 
     memory = modbus_mapping_new(BITS, BITS, WORDS, INPUTS);
     if (door < 0 || memory == NULL) {
@@ -106,16 +115,17 @@ int main(int argc, char **argv)
             if (fd == STDIN_FILENO) {
                 if (!listen_to_input())
                     return 0;
-            } else if (fd == door) {
+            } else if (fd == door && !serial) {
                 int visitor = accept(door, NULL, NULL);
                 if (visitor >= 0)
                     FD_SET(visitor, &all);
             } else {
-                modbus_set_socket(link, fd);
+                if (!serial)
+                    modbus_set_socket(link, fd);
                 int length = modbus_receive(link, request);
                 if (length > 0) {
                     modbus_reply(link, request, length, memory);
-                } else if (length < 0) {
+                } else if (length < 0 && !serial) {
                     close(fd);
                     FD_CLR(fd, &all);
                 }

@@ -1,4 +1,4 @@
-// A client on modbus-serial: `node modbus_serial_client.js PORT`.
+// A client on modbus-serial: `node modbus_serial_client.js PORT`, or an endpoint in place of the port.
 "use strict";
 
 const readline = require("node:readline");
@@ -38,7 +38,10 @@ async function ask(verb, words) {
 }
 
 async function main() {
-    await client.connectTCP("127.0.0.1", { port: Number(process.argv[2]) });
+    const where = process.argv[2];
+    const port = Number(where.split(":").pop());
+    const connect = where.startsWith("rtu+tcp") ? "connectTelnet" : where.startsWith("udp") ? "connectUDP" : "connectTCP";
+    await client[connect]("127.0.0.1", { port });
     console.log("ready");
     for await (const line of readline.createInterface({ input: process.stdin })) {
         const [verb, unit, ...words] = line.split(" ");

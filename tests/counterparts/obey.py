@@ -11,6 +11,12 @@ SIZES = {"holding": WORDS, "input": INPUTS, "coil": BITS, "discrete": BITS}
 Answer = list[int] | str
 
 
+def endpoint_of(where: str) -> tuple[str, str]:
+    """(scheme, port or path) of "5020" or "rtu:///dev/ttyS0"."""
+    scheme, found, place = where.partition("://")
+    return (scheme, place.rpartition(":")[2]) if found else ("tcp", where)
+
+
 def say(answer: Answer) -> None:
     print(answer if isinstance(answer, str) else " ".join(str(int(value)) for value in answer), flush=True)
 

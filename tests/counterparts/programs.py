@@ -1,7 +1,7 @@
 """Programs on other people's Modbus libraries, as the tests see them.
 
-Each library has a server and a client: a small program of ours that is started with a port, says "ready", and then
-obeys lines on its standard input, one line of answer for each.
+Each library has a server and a client: a small program of ours that is started with a port or an endpoint, says
+"ready", and then obeys lines on its standard input, one line of answer for each.
 
 - A server: ``get TABLE ADDRESS COUNT``, ``set TABLE ADDRESS VALUE...``.
 - A client: ``read UNIT TABLE ADDRESS COUNT``, ``write`` and ``single UNIT TABLE ADDRESS VALUE...`` (functions 15/16
@@ -42,21 +42,34 @@ class Library(NamedTuple):
     """Beyond the end of its memory its server answers with fewer values than it was asked for."""
     client_lacks: tuple[str, ...] = ()
     """What its client cannot ask for."""
+    read_write: bool = False
+    """Its server has function 23."""
+    client_schemes: tuple[str, ...] = ()
+    """What else than tcp its client speaks."""
+    server_schemes: tuple[str, ...] = ()
+    """What else than tcp its server speaks."""
     client_words: int = 123
     """What its client can write at a time: beyond that jsmodbus cuts the request off, which is to be refused."""
 
 
 LIBRARIES = (
-    Library("pymodbus", mask_write=True),
-    Library("pymodbustcp", mask_write=False, client_lacks=("mask",)),
-    Library("libmodbus", mask_write=True),
-    Library("modbus_serial", mask_write=False),
+    Library(
+        "pymodbus",
+        mask_write=True,
+        read_write=True,
+        client_schemes=("udp", "rtu", "ascii", "rtu+tcp", "ascii+tcp"),
+        server_schemes=("udp", "rtu", "ascii", "rtu+tcp", "ascii+tcp"),
+    ),
+    Library("pymodbustcp", mask_write=False, read_write=True, client_lacks=("mask",)),
+    Library("libmodbus", mask_write=True, read_write=True, client_schemes=("rtu",), server_schemes=("rtu",)),
+    Library("modbus_serial", mask_write=False, client_schemes=("udp", "rtu+tcp")),
     Library(
         "jsmodbus",
         mask_write=False,
         silent_mask_write=True,
         short_replies=True,
         client_lacks=("mask", "readwrite"),
+        client_schemes=("tls", "rtu+tcp"),
         client_words=120,
     ),
 )
@@ -74,7 +87,7 @@ def build(target: Path) -> None:
 class Program:
     """One of the programs, running."""
 
-    def __init__(self, name: str, port: int, binaries: Path) -> None:
+    def __init__(self, name: str, where: str | int, binaries: Path) -> None:
         if (HERE / f"{name}.js").exists():
             command = ["node", str(HERE / f"{name}.js")]
         elif (HERE / f"{name}.c").exists():
@@ -84,7 +97,7 @@ class Program:
         self.name = name
         self._unread = b""
         self._process = subprocess.Popen(
-            [*command, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, bufsize=0
+            [*command, str(where)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, bufsize=0
         )
         try:
             assert self._line() == "ready"
@@ -133,10 +146,10 @@ class Program:
 class Server(Program):
     """A server on somebody else's library, with the tables of `SIZES`."""
 
-    def __init__(self, library: Library, binaries: Path, port: int | None = None) -> None:
+    def __init__(self, library: Library, binaries: Path, port: int | None = None, where: str = "") -> None:
         self.port = port or free_port()
-        super().__init__(f"{library.name}_server", self.port, binaries)
-        self.endpoint = f"tcp://127.0.0.1:{self.port}"
+        super().__init__(f"{library.name}_server", where or self.port, binaries)
+        self.endpoint = where or f"tcp://127.0.0.1:{self.port}"
 
     def get(self, table: str, address: int = 0, count: int | None = None) -> list[int]:
         count = SIZES[table] - address if count is None else count
@@ -166,7 +179,8 @@ class Client(Program):
     """A client on somebody else's library."""
 
     def __init__(self, library: Library, binaries: Path, endpoint: str) -> None:
-        super().__init__(f"{library.name}_client", port_of(endpoint), binaries)
+        where = port_of(endpoint) if endpoint.startswith("tcp:") else endpoint
+        super().__init__(f"{library.name}_client", where, binaries)
 
     def ask(self, verb: str, *words: object, unit: int = 1) -> list[int] | str:
         answer = self.tell(verb, unit, *words)

@@ -1,19 +1,29 @@
-"""A client on pymodbus: `python -m tests.counterparts.pymodbus_client PORT`."""
+"""A client on pymodbus: `python -m tests.counterparts.pymodbus_client PORT`, or an endpoint in place of the port."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 
-from pymodbus import ModbusException
-from pymodbus.client import AsyncModbusTcpClient
+from pymodbus import FramerType, ModbusException
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient, AsyncModbusUdpClient
+from pymodbus.client.base import ModbusBaseClient
 from pymodbus.pdu import ModbusPDU
 
-from tests.counterparts.obey import Answer, obey_async
+from tests.counterparts.obey import Answer, endpoint_of, obey_async
 
 
-async def main(port: int) -> None:
-    client = AsyncModbusTcpClient("127.0.0.1", port=port, retries=0, timeout=5)
+def client_to(where: str) -> ModbusBaseClient:
+    scheme, place = endpoint_of(where)
+    framer = {"rtu": FramerType.RTU, "ascii": FramerType.ASCII}.get(scheme.removesuffix("+tcp"), FramerType.SOCKET)
+    if scheme in ("rtu", "ascii"):
+        return AsyncModbusSerialClient(place, framer=framer, baudrate=115200, retries=0, timeout=5)
+    kind = AsyncModbusUdpClient if scheme == "udp" else AsyncModbusTcpClient
+    return kind("127.0.0.1", port=int(place), framer=framer, retries=0, timeout=5)
+
+
+async def main(where: str) -> None:
+    client = client_to(where)
     assert await client.connect()
     read = {
         "holding": client.read_holding_registers,
@@ -63,4 +73,4 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(sys.argv[1]))

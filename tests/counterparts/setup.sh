@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests in this directory meet: libmodbus from the distribution, and two packages from npm.
+# Installs what the tests in this directory meet: libmodbus, mbpoll and tshark from the distribution, and two packages
+# from npm.
 # The tests run it by themselves when something is missing. It does nothing where all is there.
 set -eu
 cd "$(dirname "$0")"
@@ -23,16 +24,20 @@ for program in "${CC:-gcc}" node npm; do
     fi
 done
 
-if ! has_libmodbus; then
-    install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends libmodbus-dev)
+has_all() {
+    has_libmodbus && command -v mbpoll >/dev/null && command -v tshark >/dev/null
+}
+
+if ! has_all; then
+    install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends libmodbus-dev mbpoll tshark)
     if ! command -v apt-get >/dev/null; then
-        echo "libmodbus and its headers are not installed, and there is no apt-get to do it with" >&2
+        echo "libmodbus with its headers, mbpoll and tshark are not all installed, and there is no apt-get to do it with" >&2
         exit 1
     fi
     # A fresh machine has no package lists yet.
     as_root "${install[@]}" || { as_root apt-get update -q && as_root "${install[@]}"; } || true
-    if ! has_libmodbus; then
-        echo "libmodbus could not be installed: as root, try: ${install[*]}" >&2
+    if ! has_all; then
+        echo "libmodbus, mbpoll and tshark could not all be installed: as root, try: ${install[*]}" >&2
         exit 1
     fi
 fi

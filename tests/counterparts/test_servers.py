@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from msm import LinkState, MemoryStore, MemoryVariable, ModbusClient, WriteError
+from msm import DeviceError, LinkState, MemoryStore, MemoryVariable, ModbusClient, WriteError
 from tests.counterparts.programs import BITS, INPUTS, WORDS, Library, Server
 from tests.support import PATIENCE, wait_until
 
@@ -143,6 +144,37 @@ def test_parts_of_words_arrive_and_only_these(device: Server, library: Library) 
         assert client.stats.racy_writes == (0 if library.mask_write else 4)
         told = not library.mask_write and not library.silent_mask_write
         assert client.stats.errors["exception 01"] == told
+
+
+def test_every_function_that_writes(device: Server, library: Library) -> None:
+    """05, 06, 15 and 16, whichever way it is told to; and 23, where the device has it."""
+    there = device.fill(10)
+    ways: tuple[tuple[Literal["single", "multiple"], tuple[int, int]], ...] = (
+        ("single", (1, 0)),
+        ("multiple", (0, 1)),
+    )
+    for function, values in ways:
+        mem = memory()
+        client = ModbusClient(mem, device.endpoint, period=0.02, timeout=TIMEOUT, write_function=function)
+        with client:
+            for value in values:
+                mem.CONTROL_WORD = 0x5500 + value
+                mem.VALVE = value
+                client.flush()
+                there["holding"][3], there["coil"][3] = 0x5500 + value, value
+                assert device.everything() == there
+    if library.silent_mask_write:
+        return  # it drops whatever function it does not know
+    with client_of(mem := memory(), device) as client:
+        if not library.read_write:
+            with pytest.raises(DeviceError):
+                client.read_write(2, 3, 3, [7, 8])
+            return
+        assert client.read_write(2, 3, 3, [7, 8]) == [there["holding"][2], 7, 8]
+        there["holding"][3:5] = [7, 8]
+        assert device.everything() == there
+        client.refresh()
+        assert mem.CONTROL_WORD == 7
 
 
 def test_changes_of_the_device_are_seen(device: Server) -> None:

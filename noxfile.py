@@ -55,3 +55,22 @@ def nightly(session: nox.Session) -> None:
         "pytest", "--timeout=0", "tests/exchange", *session.posargs,
         env={"HYPOTHESIS_PROFILE": "nightly"},
     )  # fmt: skip
+
+
+@nox.session(python="3.11")
+def fuzz(session: nox.Session) -> None:
+    """Feed the targets with anything at all, guided by coverage: `nox -s fuzz -- server -max_total_time=3600`."""
+    session.install("-e", ".[test]", "atheris>=2.3")
+    targets = session.posargs[:1] or [
+        "mbap",
+        "rtu_server",
+        "rtu_client",
+        "ascii",
+        "server",
+        "reply",
+        "endpoint",
+        "role",
+    ]
+    options = session.posargs[1:] or ["-max_total_time=60"]
+    for target in targets:
+        session.run("python", "-m", "tests.fuzz.run", target, "-max_len=2048", "-reload=0", *options)

@@ -93,8 +93,7 @@ def talk(endpoint: str) -> set[int]:
     mem.DOORS = MemoryVariable.coil(20, count=5)
     device = MemoryStore(200, input_registers=20, coils=40, discrete_inputs=40)
     with ModbusServer(device, endpoint, functions=told), ModbusClient(mem, endpoint, period=60) as client:
-        mem.SPEED = 5
-        client.flush()
+        client.request(bytes.fromhex("06 0003 0005"))
         mem.FLOW, mem.ALARM, mem.VALVE, mem.DOORS = 1.5, True, True, [True] * 5
         client.flush()
         client.read_write(0, 5, 3, [7])

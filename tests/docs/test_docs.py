@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import pytest
 from sybil import Document, Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
+from tests.transports.lines import Cable
 
 import msm
 from msm.memory.named import LAYOUTS
@@ -76,6 +77,7 @@ TABLES = {"{msm-types}", "{msm-keywords}", "{msm-layouts}", "{msm-map-keys}"}  #
 NOT_CODE = {"text", "{toctree}", "{eval-rst}", "{literalinclude}", "{image}"} | TABLES
 FILES = {"toml", "json", "csv"}  # what pages read and write
 EXAMPLE_PORT = re.compile(r"\b5020\b")
+EXAMPLE_SERIAL = "/dev/ttyUSB"  # 0 and 1 are joined by a line
 FENCE = re.compile(
     r"^(?:<!-- (?P<mark>file|written|output)(?:: (?P<file>\S+))? -->\n)?"
     r" *(?P<fence>`{3,}|~{3,}) *(?P<language>\S*).*?\n(?P<body>.*?)^ *(?P=fence) *$",
@@ -126,12 +128,13 @@ class Page(Document):
 
     def __init__(self, text: str, path: str) -> None:
         self.port = str(free_port())
-        super().__init__(EXAMPLE_PORT.sub(self.port, text), path)
+        self.serial = f"{Path.cwd()}/ttyUSB"
+        super().__init__(EXAMPLE_PORT.sub(self.port, text).replace(EXAMPLE_SERIAL, self.serial), path)
         self.namespace["page"] = path
 
     def as_written(self, text: str) -> str:
         """What a program of the page printed or wrote, as it stands on the page."""
-        lines = text.replace(self.port, "5020").splitlines()
+        lines = text.replace(self.port, "5020").replace(self.serial, EXAMPLE_SERIAL).splitlines()
         return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
@@ -159,6 +162,9 @@ def test_python_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     document = Sybil([PythonCodeBlockParser()], document_types={".md": Page}).parse(page)
     assert isinstance(document, Page)
     printed: dict[int, str] = {}
+    line = contextlib.ExitStack()
+    if EXAMPLE_SERIAL in page.read_text("utf-8"):
+        line.enter_context(Cable(tmp_path, "ttyUSB0", "ttyUSB1"))
     try:
         for example in document.examples():
             out = io.StringIO()
@@ -167,6 +173,7 @@ def test_python_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             printed[example.line] = document.as_written(out.getvalue())
     finally:
         kill_all(document.namespace)
+        line.close()
     for block in blocks(page):
         where = f"{name(page)}:{block.line}"
         if block.language == "python":

@@ -120,8 +120,8 @@ class Pty:
 class Cable:
     """Two serial ports joined by a line."""
 
-    def __init__(self, folder: Path) -> None:
-        self.ends = (Pty(folder / "one"), Pty(folder / "other"))
+    def __init__(self, folder: Path, one: str = "one", other: str = "other") -> None:
+        self.ends = (Pty(folder / one), Pty(folder / other))
         self._stop, self._stopped = os.pipe()
         self._thread = threading.Thread(target=self._carry, name="cable", daemon=True)
         self._thread.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import ssl
 import sys
 from collections.abc import Callable
@@ -10,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from msm import (
     READS,
@@ -34,9 +29,9 @@ from msm import (
 )
 from tests.certificates import Certificates
 from tests.support import FREE
+from tests.transports.certify import certificate, utf8_string
 
 SECURE = "tls://127.0.0.1:0"
-OID = x509.ObjectIdentifier("1.3.6.1.4.1.50316.802.1")
 RULES: dict[str | None, list[Allow]] = {
     "Operator": [
         Allow(functions=READS),
@@ -49,42 +44,14 @@ RULES: dict[str | None, list[Allow]] = {
 }
 
 
-def utf8_string(text: str) -> bytes:
-    data = text.encode()
-    assert len(data) < 128
-    return bytes((0x0C, len(data))) + data
-
-
 @pytest.fixture
 def certified(certificates: Certificates, tmp_path: Path) -> Callable[[bytes | None], ssl.SSLContext]:
     """Makes a client's context, with a certificate whose role extension holds these bytes."""
     authority = certificates.authority
-    issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
-    issuer_key = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
-    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
 
     def make(extension: bytes | None) -> ssl.SSLContext:
-        key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.datetime.now(datetime.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a panel")]))
-            .issuer_name(issuer.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-        )
-        if extension is not None:
-            builder = builder.add_extension(x509.UnrecognizedExtension(OID, extension), critical=False)
-        certificate = builder.sign(issuer_key, hashes.SHA256())
         pem = tmp_path / "client.pem"
-        pem.write_bytes(
-            certificate.public_bytes(serialization.Encoding.PEM)
-            + key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        pem.write_bytes(b"".join(certificate(authority, extension)))
         context = ssl.create_default_context()
         authority.configure_trust(context)
         context.load_cert_chain(pem)

@@ -6,13 +6,17 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from msm.errors import DeclarationError
 
 DEFAULT_PORTS = {"tcp": 502, "tls": 802, "udp": 502, "rtu+tcp": 502, "ascii+tcp": 502}
 SERIAL = ("rtu", "ascii")
 SCHEMES = (*DEFAULT_PORTS, *SERIAL, "memory")
+_IN_PATHS = "/\\:."  # what stands for itself in a path: the rest is read back only if it is quoted
+
+# Modbus/TCP Security V3.6: R-14, R-62, and no HMAC-SHA-1 (R-51). Those of TLS 1.3 have a list of their own.
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL"
 
 # The default line: serial line V1.02, section 2.5.1 and the implementation classes of section 4.1.
 _SERIAL_DEFAULTS: dict[str, Any] = {"baudrate": 19200, "parity": "E", "bytesize": 0, "stopbits": 0}
@@ -64,11 +68,12 @@ class Endpoint:
         """
         if not isinstance(text, str):
             raise _bad(text, f"it is a {type(text).__name__}, not a string")
+        text = text.strip()
         try:
-            parts = urlsplit(text.strip())
+            parts = urlsplit(text)
         except ValueError as error:
             raise _bad(text, str(error)) from None
-        if parts.scheme not in SCHEMES or "://" not in text:
+        if parts.scheme not in SCHEMES or not text.lower().startswith(f"{parts.scheme}://"):
             raise _bad(text, f"it does not begin with {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
         if parts.fragment or parts.username is not None:
             more = "there is more than a host and a port: " if parts.scheme in DEFAULT_PORTS else ""
@@ -105,11 +110,11 @@ class Endpoint:
             line = self.line
             stopbits = f"{line.stopbits:g}"
             return (
-                f"{self.scheme}://{self.path}?baudrate={line.baudrate}&parity={line.parity}"
+                f"{self.scheme}://{quote(self.path, safe=_IN_PATHS)}?baudrate={line.baudrate}&parity={line.parity}"
                 f"&bytesize={line.bytesize}&stopbits={stopbits}"
             )
         if self.scheme == "memory":
-            return f"memory://{self.path}"
+            return f"memory://{quote(self.path, safe=_IN_PATHS)}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -135,6 +140,7 @@ def tls_context(endpoint: Endpoint, given: ssl.SSLContext | None, *, server: boo
                 context.verify_mode = ssl.CERT_REQUIRED
         else:
             context = ssl.create_default_context(cafile=files.get("ca"))
+        context.set_ciphers(CIPHERS)
         if "cert" in files:
             context.load_cert_chain(files["cert"], files.get("key"))
     except OSError as error:

@@ -25,7 +25,7 @@ ROOMS = ("memory", "exchange", "wire")
 # `unit` is the half of the client that knows one store, `servant` that of the server; `peer` is one of its clients.
 # `beside` and `diagnostics` answer what moves no memory; `calls` asks for it.
 ENGINES = ("server", "peer", "servant", "beside", "diagnostics", "client", "calls", "unit")
-DOORS = ("sync", "cli", "web", "testing")
+DOORS = ("sync", "cli", "web", "testing", "pytest_plugin")
 # What engines and doors take, and how they log: these choose nothing and carry nothing.
 SHARED = ("keywords", "functions", "roles", "reporting")
 
@@ -33,7 +33,7 @@ SHARED = ("keywords", "functions", "roles", "reporting")
 ALLOWED = {
     "errors": set(),
     **{room: {room, "errors"} for room in ROOMS},
-    "keywords": {"errors", "exchange", "memory", "functions", "roles"},
+    "keywords": {"errors", "exchange", "memory", "functions", "roles", "wire"},
     "functions": {"errors"},
     "roles": {"errors", "memory"},
     "reporting": set(),
@@ -53,6 +53,7 @@ ONE_ROOM = {
     "typer": {"msm.cli"},
     "rich": {"msm.cli"},
     "starlette": {"msm.web"},
+    "pytest": {"msm.pytest_plugin"},
 }
 
 

@@ -30,6 +30,9 @@ from msm.roles import READS, WRITES, Allow
 # What devices say of themselves
 from msm.wire.other_pdu import EventLog, ServerId
 
+# What a trace is told
+from msm.wire.framing import Message
+
 # Under their earlier names
 from msm.sync import ModbusMasterTCP, ModbusSlaveTCP
 
@@ -75,7 +78,7 @@ __all__ = [
     "Change", "ChangeStream", "Finding", "Info", "Layout", "Snapshot", "Watch",
     "ModbusClient", "ModbusServer",
     "AsyncModbusClient", "AsyncModbusServer",
-    "RemoteWrite", "Functions", "Allow", "READS", "WRITES", "EventLog", "ServerId",
+    "RemoteWrite", "Functions", "Allow", "READS", "WRITES", "EventLog", "ServerId", "Message",
     "ModbusMasterTCP", "ModbusSlaveTCP",
     "Conflict", "Ledger", "LinkState", "Stats", "Totals", "backoff",
     "MsmError",

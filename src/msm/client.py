@@ -25,7 +25,7 @@ from msm.exchange.schedule import LinkState
 from msm.exchange.stats import Stats
 from msm.keywords import ClientKeywords, ClientSettings, by_unit, check_wait
 from msm.memory.store import MemoryStore
-from msm.reporting import Reporter
+from msm.reporting import Reporter, guarded
 from msm.unit import Unit
 from msm.wire import pdu
 from msm.wire.endpoint import Endpoint
@@ -74,6 +74,7 @@ class AsyncModbusClient(Calls):
         self.settings = ClientSettings(**keywords)
         self._endpoint = Endpoint.parse(endpoint)
         self._report = Reporter(log, str(self._endpoint))
+        self._trace = guarded(self.settings.trace, log)
         self._loop: asyncio.AbstractEventLoop | None = None
         ring = weakref.WeakMethod(self._ring)
         self._units = {
@@ -330,7 +331,11 @@ class AsyncModbusClient(Calls):
         while True:
             try:
                 link = await connect(
-                    self._endpoint, self.settings.timeout, tls=self.settings.tls, rs485=self.settings.rs485
+                    self._endpoint,
+                    self.settings.timeout,
+                    tls=self.settings.tls,
+                    rs485=self.settings.rs485,
+                    trace=self._trace,
                 )
             except ConnectError as error:
                 self._offline(str(error))

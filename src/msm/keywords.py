@@ -16,6 +16,7 @@ from msm.functions import Functions
 from msm.memory.image import TableName
 from msm.memory.store import MemoryStore
 from msm.roles import Roles, check_roles
+from msm.wire.framing import Message
 
 Backoff = Callable[[], Iterator[float]]
 Blocks = Sequence[tuple[int, int] | tuple[str, int, int]]
@@ -42,6 +43,9 @@ Writable: TypeAlias = Mapping[TableName, Sequence[tuple[int, int]]]
 """What remote clients may write: ranges of (address, count) by table, "holding" and "coil"."""
 
 
+Trace: TypeAlias = Callable[[Message], object]
+
+
 class ClientKeywords(TypedDict, total=False):
     """The keywords of `ModbusClient` and `AsyncModbusClient`; `ClientSettings` says what they mean."""
 
@@ -63,6 +67,7 @@ class ClientKeywords(TypedDict, total=False):
     on_stale: Literal["hold", "raise", "zero"]
     tls: ssl.SSLContext | None
     rs485: Any
+    trace: Trace | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,8 @@ class ClientSettings:
     """The context of a tls endpoint, if it is not made from the paths in the endpoint."""
     rs485: Any = None
     """A `serial.rs485.RS485Settings`, for serial adapters whose direction is switched by RTS."""
+    trace: Trace | None = None
+    """Called with each `Message` that is sent or received, in the client's own thread; for recording."""
 
     def __post_init__(self) -> None:
         _whole("unit", self.unit, 0, 255)
@@ -166,6 +173,7 @@ class ServerKeywords(TypedDict, total=False):
     unsent_deadline: float
     tls: ssl.SSLContext | None
     rs485: Any
+    trace: Trace | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +221,8 @@ class ServerSettings:
     """The context of a tls endpoint, if it is not made from the paths in the endpoint."""
     rs485: Any = None
     """A `serial.rs485.RS485Settings`, for serial adapters whose direction is switched by RTS."""
+    trace: Trace | None = None
+    """Called with each `Message` that is received or sent, in the server's own thread; for recording."""
 
     def __post_init__(self) -> None:
         _whole("unit", self.unit, 0, 255)

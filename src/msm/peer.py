@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from msm.servant import Reply
 from msm.wire import pdu
 from msm.wire.channel import Channel, Framer
-from msm.wire.framing import Frame, MbapFramer, frame
+from msm.wire.framing import Frame, MbapFramer, Message, frame
 
 if TYPE_CHECKING:
     from msm.keywords import ServerSettings
@@ -22,6 +23,7 @@ class Host(Protocol):
 
     settings: ServerSettings
     report: Reporter
+    trace: Callable[[Message], object] | None
 
     def joined(self, peer: Peer) -> bool:
         """A client has connected. Tells whether it may stay."""
@@ -237,6 +239,8 @@ class Peer:
             else:
                 reply = self._host.answer(unit, request, self)
             self._served += 1
+            if self._host.trace is not None:
+                self._host.trace(Message(self._loop.time(), True, transaction, unit, request))
             if reply is None:
                 continue
             if isinstance(reply, bytes) and not self._later:
@@ -271,6 +275,8 @@ class Peer:
 
     def _encode(self, transaction: int, unit: int, reply: bytes) -> bytes:
         assert self._channel is not None
+        if self._host.trace is not None:
+            self._host.trace(Message(self._loop.time(), False, transaction, unit, reply))
         framer = self._channel.framer
         encode = frame if isinstance(framer, MbapFramer) else framer.encode
         return encode(transaction, unit, reply)

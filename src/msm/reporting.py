@@ -5,9 +5,33 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 QUIET = 1.0  # seconds
 CAUSES = 1000  # remembered at a time
+
+
+def guarded(trace: Callable[[T], object] | None, logger: logging.Logger) -> Callable[[T], object] | None:
+    """A trace that cannot hurt whoever is traced: one that raises is told, and not called again."""
+    if trace is None:
+        return None
+    working = trace
+
+    def call(message: T) -> None:
+        nonlocal working
+        try:
+            working(message)
+        except Exception:
+            working = _ignore
+            logger.exception("trace= has raised, and is not called any more")
+
+    return call
+
+
+def _ignore(_message: object) -> None:
+    """What is left of a trace that has raised."""
 
 
 class Reporter:

@@ -17,7 +17,7 @@ from msm.errors import BindError, DeclarationError, LinkError, StateError
 from msm.keywords import ServerKeywords, ServerSettings, by_unit, check_wait
 from msm.memory.store import MemoryStore, image_of
 from msm.peer import Peer
-from msm.reporting import Reporter
+from msm.reporting import Reporter, guarded
 from msm.roles import Roles, permitted
 from msm.servant import Reply, Servant
 from msm.wire import pdu
@@ -49,6 +49,8 @@ class AsyncModbusServer:
             print(server.endpoint)
     """
 
+    _peer_type: type[Peer] = Peer
+
     def __init__(
         self,
         stores: MemoryStore | Mapping[int, MemoryStore],
@@ -64,6 +66,7 @@ class AsyncModbusServer:
         self._units = {unit: self._servant(unit, store) for unit, store in by_unit(stores, self.settings.unit).items()}
         self._fallback = self._choose_fallback(isinstance(stores, MemoryStore) and not self._endpoint.is_serial)
         self.report = Reporter(log, str(self._endpoint))
+        self.trace = guarded(self.settings.trace, log)
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._stopped = False
@@ -164,7 +167,7 @@ class AsyncModbusServer:
     async def _serve(self, bound: asyncio.Future[None]) -> None:
         try:
             listener = await listen(
-                self._endpoint, lambda: Peer(self), tls=self.settings.tls, rs485=self.settings.rs485
+                self._endpoint, lambda: self._peer_type(self), tls=self.settings.tls, rs485=self.settings.rs485
             )
         except Exception as error:  # noqa: BLE001 - told to whoever waits for the start
             if not bound.done():

@@ -41,7 +41,7 @@ GRACE = 2.0  # seconds beyond `linger` that kill() waits for the thread
 AT_EXIT = 0.8  # seconds that doors nobody killed may hold up the end of the program, all together
 
 
-class _Worker:
+class Worker:
     """An event loop in a daemon thread, and a portal to call into it."""
 
     def __init__(self, name: str) -> None:
@@ -111,7 +111,7 @@ class _Door(ABC, Generic[Engine]):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._patience = engine.settings.linger + GRACE
-        self._worker: _Worker | None = None
+        self._worker: Worker | None = None
         self._killed = False
         self._pid = os.getpid()
 
@@ -124,7 +124,7 @@ class _Door(ABC, Generic[Engine]):
         if self._killed or self._worker is not None:
             raise StateError(f"{self.endpoint}: a door runs once, make a new one")
         self._pid = os.getpid()
-        worker = self._worker = _Worker(f"{type(self).__name__} {self.endpoint}")
+        worker = self._worker = Worker(f"{type(self).__name__} {self.endpoint}")
         _running.add(self)
         try:
             if self._killed:

@@ -27,8 +27,8 @@ def backoff(
 
     Jitter keeps a hall of clients from knocking all at once when their device comes back.
     """
-    source = jitter or random.Random()
+    uniform = jitter.uniform if jitter is not None else random.uniform
     pause = first
     while True:
-        yield pause * source.uniform(0.5, 1.0)
+        yield pause * uniform(0.5, 1.0)
         pause = min(pause * factor, most)

@@ -13,7 +13,7 @@ from msm.errors import DeclarationError
 DEFAULT_PORTS = {"tcp": 502, "tls": 802, "udp": 502, "rtu+tcp": 502, "ascii+tcp": 502}
 SERIAL = ("rtu", "ascii")
 SCHEMES = (*DEFAULT_PORTS, *SERIAL, "memory")
-_IN_PATHS = "/\\:."  # what stands for itself in a path: the rest is read back only if it is quoted
+_IN_PATHS = "/\\:. "  # what stands for itself in a path: the rest is read back only if it is quoted
 
 # Modbus/TCP Security V3.6, and no HMAC-SHA-1. Those of TLS 1.3 have a list of their own.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL"
@@ -81,7 +81,7 @@ class Endpoint:
         if parts.scheme in SERIAL:
             return cls(parts.scheme, path=_device(text, parts), line=_line(text, parts))
         if parts.scheme == "memory":
-            name = unquote(parts.netloc + parts.path).strip("/")
+            name = unquote(parts.netloc + parts.path).strip("/ ")
             if not name or parts.query:
                 raise _bad(text, "it needs a name, and nothing else")
             return cls("memory", path=name)
@@ -159,7 +159,7 @@ def _port(text: str, parts: SplitResult) -> int:
 
 
 def _device(text: str, parts: SplitResult) -> str:
-    path = unquote(parts.netloc + parts.path)
+    path = unquote(parts.netloc + parts.path).strip(" ")
     if not path.strip("/"):
         raise _bad(text, "there is no serial port")
     return path

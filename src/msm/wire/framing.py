@@ -20,6 +20,20 @@ class Frame(NamedTuple):
     pdu: bytes
 
 
+class Message(NamedTuple):
+    """One message as a `trace=` is told of it."""
+
+    at: float
+    """Seconds by the clock of the event loop, which never jumps."""
+    request: bool
+    """Is it a request, and not a reply?"""
+    transaction: int
+    """The number that ties a reply to its request; 0 where the transport has none."""
+    unit: int
+    pdu: bytes
+    """Function code and data."""
+
+
 class MbapFramer:
     """Puts a stream together into whole frames.
 

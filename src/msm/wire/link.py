@@ -13,11 +13,12 @@ from msm.wire import in_memory
 from msm.wire.channel import Channel, LineChannel, Owner, channel_for
 from msm.wire.datagrams import DatagramChannel, Datagrams
 from msm.wire.endpoint import Endpoint, tls_context
-from msm.wire.framing import Frame, MbapFramer, frame
+from msm.wire.framing import Frame, MbapFramer, Message, frame
 from msm.wire.lookup import Address, first_of, look_up
 
 ReplyHandler = Callable[[int, bytes], None]
 LostHandler = Callable[[Exception | None], None]
+Trace = Callable[[Message], object]
 
 
 class ClientLink:
@@ -27,8 +28,9 @@ class ClientLink:
     are no transactions: one request is out at a time, and after one that was not answered the line has to be quiet.
     """
 
-    def __init__(self, endpoint: Endpoint, timeout: float = 1.0) -> None:
+    def __init__(self, endpoint: Endpoint, timeout: float = 1.0, trace: Trace | None = None) -> None:
         self.strays = 0
+        self._trace = trace
         self._timeout = timeout
         self._endpoint = endpoint
         self._channel: Channel | None = None
@@ -86,8 +88,14 @@ class ClientLink:
         self._unanswered = False
         framer = self._channel.framer
         encode = frame if isinstance(framer, MbapFramer) else framer.encode
+        if self._trace is not None:
+            self._tell(request=True, transaction=self._transaction, unit=unit, pdu=pdu)
         self._channel.send(encode(self._transaction, unit, pdu))
         return self._transaction
+
+    def _tell(self, *, request: bool, transaction: int, unit: int, pdu: bytes) -> None:
+        assert self._trace is not None
+        self._trace(Message(asyncio.get_running_loop().time(), request, transaction, unit, pdu))
 
     def forget(self, transaction: int) -> None:
         """No longer wait for this reply: if it comes late, it is dropped."""
@@ -113,6 +121,8 @@ class ClientLink:
             number = transaction
             if not self._endpoint.has_transactions:
                 number = next(iter(self._awaited), 0)
+            if self._trace is not None:
+                self._tell(request=False, transaction=number, unit=unit, pdu=pdu)
             if self._awaited.get(number) == unit and pdu:
                 del self._awaited[number]
                 self._on_reply(number, pdu)
@@ -145,27 +155,44 @@ class ClientLink:
 
 
 async def connect(
-    endpoint: Endpoint, timeout: float, *, tls: ssl.SSLContext | None = None, rs485: Any = None
+    endpoint: Endpoint,
+    timeout: float,
+    *,
+    tls: ssl.SSLContext | None = None,
+    rs485: Any = None,
+    trace: Trace | None = None,
 ) -> ClientLink:
     """Connect to a device.
 
     :param timeout: seconds for name look-up, connection and handshake together.
+    :param trace: called with each message.
     :raises ConnectError: nobody there.
     """
-    link = ClientLink(endpoint, timeout)
+    link = ClientLink(endpoint, timeout, trace)
+    await open_channel(endpoint, link, timeout, tls=tls, rs485=rs485)
+    return link
+
+
+async def open_channel(
+    endpoint: Endpoint, owner: Owner, timeout: float, *, tls: ssl.SSLContext | None = None, rs485: Any = None
+) -> None:
+    """Open a channel to an endpoint; its owner is told when it is made.
+
+    :param timeout: seconds for name look-up, connection and handshake together.
+    :raises ConnectError: nobody there.
+    """
     try:
         async with asyncio.timeout(timeout):
-            await _CONNECT[endpoint.scheme](endpoint, link, tls, rs485)
+            await _CONNECT[endpoint.scheme](endpoint, owner, tls, rs485)
     except TimeoutError:
         raise ConnectError(f"{endpoint}: no connection within {timeout} s; is the address right?") from None
     except ssl.SSLError as error:
         raise ConnectError(f"{endpoint}: the TLS handshake failed, {error.reason or error}") from error
     except (OSError, UnicodeError) as error:
         raise ConnectError(f"{endpoint}: {reason(error)}") from error
-    return link
 
 
-async def _connect_stream(endpoint: Endpoint, link: ClientLink, tls: ssl.SSLContext | None, _rs485: Any) -> None:
+async def _connect_stream(endpoint: Endpoint, owner: Owner, tls: ssl.SSLContext | None, _rs485: Any) -> None:
     loop = asyncio.get_running_loop()
     secure: dict[str, Any] = {}
     if endpoint.scheme == "tls":
@@ -184,23 +211,23 @@ async def _connect_stream(endpoint: Endpoint, link: ClientLink, tls: ssl.SSLCont
 
     sock = await first_of(await look_up(endpoint.host, endpoint.port), open_one)
     try:
-        await loop.create_connection(lambda: channel_for(endpoint, link, server=False), sock=sock, **secure)
+        await loop.create_connection(lambda: channel_for(endpoint, owner, server=False), sock=sock, **secure)
     except BaseException:
         sock.close()
         raise
 
 
-async def _connect_datagrams(endpoint: Endpoint, link: ClientLink, _tls: object, _rs485: object) -> None:
+async def _connect_datagrams(endpoint: Endpoint, owner: Owner, _tls: object, _rs485: object) -> None:
     loop = asyncio.get_running_loop()
     (_family, place), *_ = await look_up(endpoint.host, endpoint.port)
-    transport, datagrams = await loop.create_datagram_endpoint(lambda: Datagrams(lambda: link), remote_addr=place[:2])
-    datagrams.only = DatagramChannel(link, transport, None, transport.abort)
+    transport, datagrams = await loop.create_datagram_endpoint(lambda: Datagrams(lambda: owner), remote_addr=place[:2])
+    datagrams.only = DatagramChannel(owner, transport, None, transport.abort)
 
 
-async def _connect_serial(endpoint: Endpoint, link: ClientLink, _tls: object, rs485: Any) -> None:
+async def _connect_serial(endpoint: Endpoint, owner: Owner, _tls: object, rs485: Any) -> None:
     from msm.wire.serial_port import open_port  # noqa: PLC0415 - pyserial is loaded when it is needed
 
-    await open_port(endpoint, lambda: line_for(endpoint, link, server=False), rs485)
+    await open_port(endpoint, lambda: line_for(endpoint, owner, server=False), rs485)
 
 
 def line_for(endpoint: Endpoint, owner: Owner, *, server: bool) -> LineChannel:
@@ -210,11 +237,11 @@ def line_for(endpoint: Endpoint, owner: Owner, *, server: bool) -> LineChannel:
     return channel
 
 
-async def _connect_memory(endpoint: Endpoint, link: ClientLink, _tls: object, _rs485: object) -> None:
-    in_memory.join(endpoint.path, link)
+async def _connect_memory(endpoint: Endpoint, owner: Owner, _tls: object, _rs485: object) -> None:
+    in_memory.join(endpoint.path, owner)
 
 
-_Connect = Callable[[Endpoint, ClientLink, ssl.SSLContext | None, Any], Awaitable[None]]
+_Connect = Callable[[Endpoint, Owner, ssl.SSLContext | None, Any], Awaitable[None]]
 
 _CONNECT: dict[str, _Connect] = {
     **dict.fromkeys(("tcp", "tls", "rtu+tcp", "ascii+tcp"), _connect_stream),

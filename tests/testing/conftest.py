@@ -1,0 +1,3 @@
+from tests.transports.conftest import way
+
+__all__ = ["way"]

@@ -1,6 +1,6 @@
 """What a client promises, over real sockets and a line that loses, doubles, delays, splits, reorders and breaks.
 
-Client and server are two stores and the proxy of `proxy.py` between them; each side assigns its own bits, some of
+Client and server are two stores and a `FaultProxy` between them; each side assigns its own bits, some of
 them in the same words. What is random comes from the seed of each test.
 """
 
@@ -18,8 +18,8 @@ from itertools import repeat
 import pytest
 
 from msm import AsyncModbusClient, AsyncModbusServer, LinkTimeoutError, MemoryStore, MemoryVariable, WriteError
-from tests.proxy import QUIET, Faults, Proxy
-from tests.support import FREE, Deadline, port_of, until
+from msm.testing import QUIET, FaultProxy, Faults
+from tests.support import FREE, Deadline, until
 
 TIMEOUT = 0.1  # seconds for a transaction
 LATE = 1.5 * TIMEOUT
@@ -272,7 +272,7 @@ async def test_what_is_promised_holds_on_a_line_that(what: str, in_flight: int, 
     plant, watchman = Plant(near, far, seed), Watchman()
     async with (
         AsyncModbusServer(far, FREE) as server,
-        Proxy(port_of(server.endpoint), seed, watchman.saw) as proxy,
+        FaultProxy(server.endpoint, seed=seed, on_request=watchman.saw) as proxy,
         AsyncModbusClient(
             near, proxy.endpoint, period=0.003, timeout=TIMEOUT, max_in_flight=in_flight, max_read=4, backoff=soon
         ) as client,

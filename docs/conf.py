@@ -33,5 +33,5 @@ python_use_unqualified_type_names = True
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!msm\.).*"),
-    (r"py:.*", r"msm\.(memory|wire|exchange\.(device|plan))\..*"),
+    (r"py:.*", r"msm\.(memory|wire|exchange\.(device|plan)|testing\.(faults|clock))\..*"),
 ]

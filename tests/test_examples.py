@@ -193,3 +193,32 @@ def test_ctrl_c_while_there_is_no_server(example: str) -> None:
         with running(example, f"tcp://127.0.0.1:{taken.getsockname()[1]}") as program:
             program.expect("^looking for")
             program.interrupt()
+
+
+def test_the_project_with_tests_passes_them_as_a_user_runs_them() -> None:
+    """In its own directory, with nothing of our own settings."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", "."]
+    project = EXAMPLES / "hmi_with_tests"
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=50, check=False)
+    assert "5 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_panel_of_that_project_shows_a_press() -> None:
+    project = EXAMPLES / "hmi_with_tests"
+    serve = (
+        "from press import Press; from msm.testing import FakeDevice; d = FakeDevice(Press); d.run(); "
+        "d.mem.provide(speed=33.0); print(d.endpoint, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", serve], cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as device:
+        assert device.stdout is not None
+        endpoint = device.stdout.readline().strip()
+        with subprocess.Popen(
+            [sys.executable, "hmi.py", endpoint], cwd=project, stdout=subprocess.PIPE, text=True
+        ) as panel:
+            assert panel.stdout is not None
+            assert any("33 rpm" in panel.stdout.readline() for _ in range(20))
+            panel.send_signal(signal.SIGINT)
+            assert panel.wait(PATIENCE) == 0
+        device.communicate("\n", timeout=PATIENCE)

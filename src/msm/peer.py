@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -110,6 +111,19 @@ class Peer:
         if not self.is_line and not self.busy and now - self._last >= settings.idle_timeout:
             return f"it was idle for {settings.idle_timeout:g} s"
         return ""
+
+    @property
+    def due(self) -> float:
+        """When the first of its deadlines may be over, as things are."""
+        settings = self._settings
+        due = math.inf
+        if self._frame_began is not None and not self._paused:
+            due = self._frame_began + settings.frame_deadline
+        if self._full_since is not None:
+            due = min(due, self._full_since + settings.unsent_deadline)
+        if not self.is_line and not self.busy:
+            due = min(due, self._last + settings.idle_timeout)
+        return due
 
     # -- the channel's side
 

@@ -32,7 +32,7 @@ DEFAULT_ENDPOINT = "tcp://localhost:502"
 ALSO_OWN_UNITS = (0, 255)  # over TCP the address of a device is its IP address (TCP guide V1.0b, section 4.4.2.1)
 BROADCAST = 0  # on a serial line (serial line V1.02, section 2.2)
 LOCAL = ("localhost", "127.0.0.1", "::1")
-TICK = 0.25  # seconds between looks at the deadlines of the peers
+EARLY = 0.25  # seconds before its deadline that a connection is closed: it must not be late
 
 
 class AsyncModbusServer:
@@ -191,17 +191,25 @@ class AsyncModbusServer:
             log.warning("%s: open to everybody who can reach this machine; allow= limits it", self.endpoint)
 
     async def _watch_peers(self) -> None:
-        """Deadlines of frames, of idle connections and of what is not taken."""
+        """Deadlines of frames, of idle connections and of what is not taken.
+
+        It sleeps until one may be over: of those that begin meanwhile, none ends sooner than the shortest takes.
+        """
         loop = asyncio.get_running_loop()
-        tick = min(TICK, self.settings.frame_deadline / 8, self.settings.unsent_deadline / 8)
+        settings = self.settings
+        shortest = min(settings.frame_deadline, settings.unsent_deadline, settings.idle_timeout)
+        early = min(EARLY, shortest / 8)
         while True:
-            await asyncio.sleep(tick)
-            now = loop.time() + tick  # a deadline that falls before the next look is over now
+            now = loop.time() + early
+            due = now + shortest
             for peer in list(self._peers):
                 overdue = peer.overdue(now)
                 if overdue:
                     self.report.say(logging.WARNING, overdue, "closed the connection of %s: %s", peer.name, overdue)
                     peer.abort()
+                else:
+                    due = min(due, peer.due)
+            await asyncio.sleep(max(due - now, early))
 
     async def _close(self, listener: Listener) -> None:
         listener.close()

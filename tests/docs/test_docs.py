@@ -59,6 +59,10 @@ SHELL = {
     ".venv/bin/python examples/ex_server_raw_access.py": (EXAMPLES, "test_raw_access_pair"),
     ".venv/bin/python examples/ex_client_raw_access.py": (EXAMPLES, "test_raw_access_pair"),
     ".venv/bin/python examples/async_quickstart.py": (EXAMPLES, "test_async_quickstart"),
+    "cd examples/hmi_with_tests && ../../.venv/bin/python -m pytest": (
+        EXAMPLES,
+        "test_the_project_with_tests_passes_them_as_a_user_runs_them",
+    ),
     "cd examples && ../.venv/bin/python": (EXAMPLES, "test_importing_the_client_gives_mem_and_client_to_play_with"),
     "python3 -m venv .venv": (CI, "readme_command test"),
     ".venv/bin/pip install -e '.[dev]'": ("pyproject.toml", 'dev = ["modbus-shared-memory[test,docs]"'),

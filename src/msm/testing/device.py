@@ -149,13 +149,7 @@ class FakeDevice:
     def sequence(self, name: str, value: Any, steps: Callable[[Any], Steps]) -> None:
         """Let a command start a sequence: when a client writes this value to this variable, `steps` begins.
 
-        :param steps: a generator function that gets the memory, changes it, and yields the seconds to its next step::
-
-                def start(mem):
-                    mem.STATE = 1
-                    yield 2.0
-                    mem.STATE = 2
-
+        :param steps: a generator function that gets the memory, changes it, and yields the seconds to its next step.
         :raises UnknownVariableError: there is no such variable.
         """
         self._check_name(name)

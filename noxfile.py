@@ -74,3 +74,10 @@ def fuzz(session: nox.Session) -> None:
     options = session.posargs[1:] or ["-max_total_time=60"]
     for target in targets:
         session.run("python", "-m", "tests.fuzz.run", target, "-max_len=2048", "-reload=0", *options)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Measure the reliability table in its long form, about half an hour, and write it into the docs."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.reliability", *session.posargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
@@ -128,14 +129,16 @@ def test_attributes_never_wait_for_the_loop(near: MemoryStore, server: ModbusSer
             go_on.wait(PATIENCE)
 
         worker = client._worker
-        assert worker is not None and worker._portal is not None
-        future = worker._portal.start_task_soon(block)
+        assert worker is not None
+        waiting = threading.Thread(target=worker.call, args=(block,))
+        waiting.start()
         assert blocked.wait(PATIENCE)
         for value in range(1000):
             near.CURRENT_VALUE = value
             assert value == near.CURRENT_VALUE
-        assert not future.done()
+        assert waiting.is_alive()
         go_on.set()
+        waiting.join(PATIENCE)
         client.flush()
 
 
@@ -348,7 +351,7 @@ def test_kill_from_a_callback_in_the_loop_itself(near: MemoryStore, server: Modb
                 client.flush()
         told.append("returned")
 
-    door._worker._portal.start_task_soon(callback)
+    asyncio.run_coroutine_threadsafe(callback(), door._worker._loop)
     wait_until(lambda: told)
     wait_until(lambda: len(workers()) == 1)
     client.kill()
@@ -367,8 +370,8 @@ def test_waiting_from_a_callback_in_the_loop_is_refused(near: MemoryStore, serve
                     errors.append(error)
 
         worker = client._worker
-        assert worker is not None and worker._portal is not None
-        worker._portal.call(callback)
+        assert worker is not None
+        worker.call(callback)
         assert ["callback" in str(error) for error in errors] == [True, True]
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from msm import DeviceError, Functions, MemoryStore, MemoryVariable, ModbusClient, ModbusServer
 from tests.support import Deadline, port_of
+from tests.testing.test_recording import record
 
 STARTS = 30.0  # seconds that tshark may take to start
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
@@ -141,3 +142,14 @@ def test_no_malformed_message(scheme: str, protocol: str, dissector: str, binari
         assert "_ws.malformed" not in said, said
         assert "_ws.malformed.expert" not in said, said
         assert "incorrect" not in said.lower(), said
+
+
+def test_a_recording_is_read_by_it(binaries: Path, tmp_path: Path) -> None:
+    assert binaries  # the counterparts are installed
+    record(tmp_path / "field.pcap")
+    command = ["tshark", "-r", str(tmp_path / "field.pcap"), "-o", "tcp.check_checksum:TRUE", "-T", "fields"]
+    command += ["-e", "modbus.func_code", "-e", "tcp.checksum.status", "-e", "_ws.malformed"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert rows[0][0] == rows[1][0] == "3"
+    assert all(row[0] and row[1] == "1" and not row[2] for row in rows), rows

@@ -73,6 +73,7 @@ SHELL = {
     ".venv/bin/mypy": (CI, ".venv/bin/mypy"),
     ".venv/bin/sphinx-build -W -b html docs docs/_build/html": (CI, ".venv/bin/sphinx-build"),
     ".venv/bin/nox": ("noxfile.py", "nox.options.sessions"),
+    ".venv/bin/nox -s fuzz": ("noxfile.py", "def fuzz("),
     ".venv/bin/nox -s soak": ("noxfile.py", "def soak("),
     ".venv/bin/nox -s coverage": ("noxfile.py", "def coverage("),
 }

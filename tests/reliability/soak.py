@@ -254,9 +254,10 @@ def soak(scale: Scale) -> tuple[str, str]:
     rise = slope(memory)
     said = (
         f"memory {memory[0][1]:.1f} -> {memory[-1][1]:.1f} MB ({rise:+.2f} MB for a million); "
-        f"descriptors {baseline[1]} -> {after[1]}, tasks {baseline[0]} -> {after[0]}; {wrong} wrong answers; {broken} of {histories} histories not "
-        f"linearizable; our own client on its bad line: {ledger.total} assignments, {ledger.unknown} of unknown fate, "
-        f"{stats.reconnects} reconnects, the ledger {'balances' if balanced else 'DOES NOT BALANCE'}"
+        f"descriptors {baseline[1]} -> {after[1]}, tasks {baseline[0]} -> {after[0]}; {wrong} wrong answers; "
+        f"{broken} of {histories} histories not linearizable; our own client on its bad line: "
+        f"{ledger.total} assignments, {ledger.unknown} of unknown fate, {stats.reconnects} reconnects, the ledger "
+        f"{'balances' if balanced else 'DOES NOT BALANCE'}"
     )
     flat = rise < SLOPE if scale.full else memory[-1][1] - memory[0][1] < 5
     demand(flat and after <= baseline and not wrong and not broken and balanced, said)

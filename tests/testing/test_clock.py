@@ -13,7 +13,7 @@ import pytest
 from msm import AsyncModbusClient, AsyncModbusServer, MemoryStore, MemoryVariable, Message
 from msm.testing import FakeDevice, Faults, FaultyLink, VirtualLoop, VirtualTimeError, busy, lost, run_virtual
 
-DAY = 86400.0
+DAY, MINUTE = 86400.0, 60.0  # seconds of virtual time
 
 
 class Press(MemoryStore, size=8):
@@ -50,7 +50,7 @@ def test_the_same_seed_gives_the_same_trace_byte_for_byte() -> None:
                 await client.start(wait=30)
                 for number in range(60):
                     panel.speed = number
-                    await asyncio.sleep(60)
+                    await asyncio.sleep(MINUTE)
                 await client.stop()
                 assert line.happened["dropped"] > 3
         return repr(trace).encode()
@@ -78,7 +78,7 @@ def test_deadlines_are_kept_in_virtual_time() -> None:
 
 def test_a_coroutine_will_do_and_errors_come_out() -> None:
     async def work() -> int:
-        await asyncio.sleep(1)
+        await asyncio.sleep(MINUTE)
         return 5
 
     async def fail() -> None:
@@ -106,10 +106,10 @@ def test_waiting_for_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("msm.testing.clock.STUCK", 0.05)
 
     async def main() -> None:
-        await asyncio.sleep(7)
+        await asyncio.sleep(MINUTE)
         await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(VirtualTimeError, match="at 7 s of virtual time"):
+    with pytest.raises(VirtualTimeError, match="at 60 s of virtual time"):
         run_virtual(main)
 
 
@@ -119,8 +119,8 @@ def test_other_runners_can_use_the_loop() -> None:
             AsyncModbusServer(Press(), "memory://runner") as server,
             AsyncModbusClient(Press(), server.endpoint, backoff=lambda: itertools.repeat(1.0)),
         ):
-            await asyncio.sleep(100)
+            await asyncio.sleep(2 * MINUTE)
         return asyncio.get_running_loop().time()
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        assert 99.9 <= runner.run(main()) < 102
+        assert 119.9 <= runner.run(main()) < 122

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from msm.errors import DeclarationError, LinkTimeoutError
+from msm.memory.bell import Bell
 from msm.memory.image import Image, Origin, Place
 
 log = logging.getLogger("msm.memory")
@@ -94,7 +94,8 @@ class ChangeStream:
     def __init__(self, image: Image, size: int = QUEUE) -> None:
         self._image = image
         self.queue = Queue(size, weakref.WeakMethod(self._wake))
-        self._condition = threading.Condition()
+        self._bell = Bell()
+        self._lock = threading.Lock()
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._closed = False
         image.watch(self.queue)
@@ -111,17 +112,12 @@ class ChangeStream:
         :raises LinkTimeoutError: none came in time.
         :raises StopIteration: the stream was closed.
         """
-        deadline = time.monotonic() + timeout
-        with self._condition:
-            while True:
-                if (change := self.queue.take()) is not None:
-                    return change
-                if self._closed:
-                    raise StopIteration
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise LinkTimeoutError(f"no change within {timeout:g} s")
-                self._condition.wait(left)
+        self._bell.wait(lambda: self.queue or self._closed, timeout)
+        if (change := self.queue.take()) is not None:
+            return change
+        if self._closed:
+            raise StopIteration
+        raise LinkTimeoutError(f"no change within {timeout:g} s")
 
     async def get_async(self) -> Change:
         """The next change; awaits it.
@@ -133,7 +129,7 @@ class ChangeStream:
         try:
             while True:
                 event.clear()
-                with self._condition:
+                with self._lock:
                     self._waiters.append(waiter)
                 if (change := self.queue.take()) is not None:
                     return change
@@ -141,7 +137,7 @@ class ChangeStream:
                     raise StopAsyncIteration
                 await event.wait()
         finally:
-            with self._condition:
+            with self._lock:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
 
@@ -152,8 +148,8 @@ class ChangeStream:
         self._wake()
 
     def _wake(self) -> None:
-        with self._condition:
-            self._condition.notify_all()
+        self._bell.ring()
+        with self._lock:
             # Each is told once for each time that it waits: a loop that is busy is not flooded with calls.
             waiters, self._waiters = self._waiters, []
         for loop, event in waiters:
@@ -198,7 +194,8 @@ class Watch:
         self._image = image
         self._name = name
         self._callback = callback
-        self._condition = threading.Condition()
+        self._bell = Bell()
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._cancelled = False
         self.queue = Queue(size, weakref.WeakMethod(self._wake))
@@ -213,13 +210,13 @@ class Watch:
     def cancel(self) -> None:
         """Call it no more. Idempotent; may be called from the callback."""
         self._image.unwatch(self.queue)
-        with self._condition:
+        with self._lock:
             self._cancelled = True
             self.queue.owner = None
-            self._condition.notify_all()
+        self._bell.ring()
 
     def _wake(self) -> None:
-        with self._condition:
+        with self._lock:
             if self._thread is None and not self._cancelled:
                 thread = threading.Thread(target=self._run, name=f"msm watch {self._name}", daemon=True)
                 try:
@@ -228,13 +225,12 @@ class Watch:
                     log.exception("no thread for the callback that watches %s", self._name)
                     return
                 self._thread = thread
-            self._condition.notify_all()
+        self._bell.ring()
 
     def _run(self) -> None:
         while True:
-            with self._condition:
-                if not self.queue and not self._cancelled:
-                    self._condition.wait(IDLE)
+            self._bell.wait(lambda: self.queue or self._cancelled, IDLE)
+            with self._lock:
                 if self._cancelled or not self.queue:
                     self._thread = None
                     return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
 
 from msm.errors import DeclarationError, StateError, UnknownVariableError
+from msm.memory.bell import Bell
 from msm.memory.store import MemoryStore, bound_of
 from msm.peer import Peer
 from msm.servant import Reply
@@ -105,7 +105,7 @@ class FakeDevice:
         self._unreadable: set[tuple[str, int]] = set()
         self._replies: dict[tuple[int, bytes], deque[bytes | None]] = {}
         self._replays = False
-        self._changed = threading.Condition()
+        self._bell = Bell()
         self._server = _Server(self, endpoint, keywords)
         self._worker: Worker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -257,9 +257,8 @@ class FakeDevice:
         :raises UnknownVariableError: there is no such variable.
         """
         self._check_name(name)
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._wrote(name, value), timeout):
-                raise AssertionError(self._told(f"{name} was not written with {value!r}", name))
+        if not self._bell.wait(lambda: self._wrote(name, value), timeout):
+            raise AssertionError(self._told(f"{name} was not written with {value!r}", name))
 
     def assert_not_wrote(self, name: str, value: Any = ANYTHING) -> None:
         """No client has written this variable, or not with this value.
@@ -360,9 +359,8 @@ class FakeDevice:
                 if not mine & ~keep & 0xFFFF:
                     continue  # other bits of the same word
             touched.append(Wrote(name, self.mem.info(name).value, now))
-        with self._changed:
-            self.writes.extend(touched)
-            self._changed.notify_all()
+        self.writes.extend(touched)
+        self._bell.ring()
         for wrote in touched:
             for name, value, steps in self._sequences:
                 if name == wrote.name and value == wrote.value:

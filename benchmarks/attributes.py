@@ -1,0 +1,96 @@
+"""Reading and assigning attributes, as ratios to a plain property in the same run: `python attributes.py [--json]`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import timeit
+from typing import Any
+
+from msm import MemoryStore, MemoryVariable, ModbusClient, ModbusServer
+
+ROUNDS = 7
+NUMBER = 20_000
+
+DECLARED: dict[str, tuple[Any, Any]] = {
+    "uint32": (MemoryVariable.uint32(0), 99999),
+    "word": (MemoryVariable.word(2), 25),
+    "int16": (MemoryVariable.int16(3), -5),
+    "bool": (MemoryVariable.bool(4, 3), True),
+    "byte": (MemoryVariable.byte(5, 1), 200),
+    "float32": (MemoryVariable.float32(6), 1.5),
+    "float64": (MemoryVariable.float64(8), 1.5),
+    "uint64": (MemoryVariable.uint64(12), 1 << 40),
+    "scaled": (MemoryVariable.int16(16, scale=0.1), 1.5),
+    "string": (MemoryVariable.string(20, 10), "ABCDEFGHIJ"),
+    "coil": (MemoryVariable.coil(3), True),
+}
+
+
+class Plain:
+    """The baseline: a property in plain Python."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    @property
+    def value(self) -> int:
+        return self._value
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self._value = value
+
+
+class OnClass(MemoryStore, size=32, coils=8):
+    """The same variable, declared in a class body."""
+
+    uint32 = MemoryVariable.uint32(0)
+
+
+def nanoseconds(statement: str, names: dict[str, Any]) -> float:
+    timer = timeit.Timer(statement, globals=names)
+    timer.timeit(NUMBER // 10)
+    return statistics.median(timer.repeat(ROUNDS, NUMBER)) / NUMBER * 1e9
+
+
+def measure() -> dict[str, dict[str, float]]:
+    """Ratios to a plain property: get and set, of each type, in each circumstance."""
+    plain = Plain()
+    base_get = nanoseconds("x.value", {"x": plain})
+    base_set = nanoseconds("x.value = 5", {"x": plain})
+    found: dict[str, dict[str, float]] = {"plain property, ns": {"get": base_get, "set": base_set}}
+
+    def both(what: str, store: Any, name: str, value: Any) -> None:
+        found[what] = {
+            "get": nanoseconds(f"x.{name}", {"x": store}) / base_get,
+            "set": nanoseconds(f"x.{name} = v", {"x": store, "v": value}) / base_set,
+        }
+
+    store: Any = MemoryStore(32, coils=8)
+    for name, (variable, _) in DECLARED.items():
+        setattr(store, name, variable)
+    for name, (_, value) in DECLARED.items():
+        both(f"{name}, on an instance", store, name, value)
+    both("uint32, on a class", OnClass(), "uint32", 99999)
+    far: Any = MemoryStore(32)
+    with ModbusServer(far, "tcp://127.0.0.1:0") as server:
+        near: Any = OnClass()
+        with ModbusClient(near, server.endpoint, period=86400, poll="declared"):
+            both("uint32, with a client attached", near, "uint32", 99999)
+    found["snapshot()"] = {"get": nanoseconds("x.snapshot()", {"x": store}) / base_get, "set": 0.0}
+    found["atomic(), two assignments"] = {
+        "get": 0.0,
+        "set": nanoseconds("with x.atomic():\n  x.word = 1\n  x.uint32 = 2", {"x": store}) / base_set,
+    }
+    return found
+
+
+if __name__ == "__main__":
+    rows = measure()
+    if "--json" in sys.argv:
+        print(json.dumps(rows))
+    else:
+        for what, each in rows.items():
+            print(f"{what:40} get {each['get']:8.1f}  set {each['set']:8.1f}")

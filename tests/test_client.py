@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Unpack
@@ -1045,3 +1046,17 @@ async def test_waiting_times_are_checked() -> None:
                 await verb(timeout=-1)
     with pytest.raises(DeclarationError, match="wait"):
         await client_of(store(), device).start(wait="soon")  # type: ignore[arg-type]
+
+
+async def test_small_messages_are_not_held_back() -> None:
+    """Nagle's algorithm would hold the second of two messages until the first is acknowledged: up to 40 ms."""
+    async with (
+        AsyncModbusServer(MemoryStore(4), FREE) as server,
+        AsyncModbusClient(MemoryStore(4), server.endpoint) as client,
+    ):
+        assert client._link is not None
+        (peer,) = server._peers
+        for channel in (client._link._channel, peer._channel):
+            assert channel is not None
+            sock = channel.transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

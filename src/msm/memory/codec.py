@@ -41,7 +41,7 @@ class Orders(NamedTuple):
         if self.byte_order == "little":
             raw = swap_bytes(raw)
         if self.word_order == "little" and len(raw) > 2:
-            raw = b"".join(raw[at : at + 2] for at in range(len(raw) - 2, -1, -2))
+            raw = reverse_words(raw)
         return raw
 
 
@@ -77,6 +77,11 @@ class BoolCodec(Codec[bool]):
         super().__init__(kind, 1, 1 << bit)
         self._on = bytes([1 << bit])
 
+    @property
+    def bit(self) -> int:
+        """The bit of its byte, as a mask."""
+        return self._on[0]
+
     def decode(self, raw: bytes | bytearray) -> bool:
         return raw[0] & self._on[0] != 0
 
@@ -111,18 +116,18 @@ class PackedBitsCodec(Codec[tuple[bool, ...]]):
 class IntCodec(Codec[int]):
     """A whole number of one byte, or of whole words."""
 
-    __slots__ = ("_byteorder", "_max", "_min", "_rearrange", "_signed")
+    __slots__ = ("_max", "_min", "byteorder", "rearranges", "signed")
 
     def __init__(self, kind: str, size: int, signed: bool, orders: Orders) -> None:
         super().__init__(kind, size)
-        self._signed = signed
+        self.signed = signed
         self._min = -(1 << 8 * size - 1) if signed else 0
         self._max = (1 << 8 * size - signed) - 1
         little_words = orders.word_order == "little" and size > 2
         little_bytes = orders.byte_order == "little" and size > 1
         # All bytes in one direction is something int.from_bytes does by itself.
-        self._rearrange = size > 2 and little_words != little_bytes
-        self._byteorder: Order = "little" if little_bytes else "big"
+        self.rearranges = size > 2 and little_words != little_bytes
+        self.byteorder: Order = "little" if little_bytes else "big"
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -130,16 +135,16 @@ class IntCodec(Codec[int]):
         return self._min, self._max
 
     def decode(self, raw: bytes | bytearray) -> int:
-        if self._rearrange:
+        if self.rearranges:
             raw = reverse_words(raw)
-        return int.from_bytes(raw, self._byteorder, signed=self._signed)
+        return int.from_bytes(raw, self.byteorder, signed=self.signed)
 
     def encode(self, value: int, name: str) -> bytes:
         number = as_int(value, name, self.kind)
         if not self._min <= number <= self._max:
             raise out_of_range(name, number, self.kind, self._min, self._max)
-        raw = number.to_bytes(self.size, self._byteorder, signed=self._signed)
-        return reverse_words(raw) if self._rearrange else raw
+        raw = number.to_bytes(self.size, self.byteorder, signed=self.signed)
+        return reverse_words(raw) if self.rearranges else raw
 
 
 class BitsCodec(Codec[int]):
@@ -172,12 +177,15 @@ class BitsCodec(Codec[int]):
 class FloatCodec(Codec[float]):
     """An IEEE 754 number of 16, 32 or 64 bits."""
 
-    __slots__ = ("_largest", "_orders", "_struct")
+    __slots__ = ("_largest", "_orders", "_struct", "byteorder", "rearranges")
 
     def __init__(self, kind: str, size: int, orders: Orders) -> None:
         super().__init__(kind, size)
         self._struct = struct.Struct({2: ">e", 4: ">f", 8: ">d"}[size])
         self._orders = orders
+        little_words = orders.word_order == "little" and size > 2
+        self.byteorder = orders.byte_order
+        self.rearranges = size > 2 and little_words != (orders.byte_order == "little")
         self._largest = {2: 65504.0, 4: 3.4028234663852886e38, 8: sys.float_info.max}[size]
 
     @property
@@ -372,7 +380,8 @@ def decimals(number: float) -> int:
 
 def reverse_words(raw: bytes | bytearray) -> bytes:
     """The same words in opposite order: low word first becomes high word first, and back."""
-    return b"".join(raw[at : at + 2] for at in range(len(raw) - 2, -1, -2))
+    words = struct.Struct(f">{len(raw) // 2}H")
+    return words.pack(*words.unpack(raw)[::-1])
 
 
 def swap_bytes(raw: bytes | bytearray) -> bytes:

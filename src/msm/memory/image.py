@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from msm.errors import AddressError, DeclarationError, StaleError
 from msm.memory.atomic import Assignment, Transaction, put
@@ -187,6 +187,35 @@ class Image:
             self._store(region, data, "local")
             self._mark(span, region, data)
         self._ring()
+
+    def assigner(self, span: Span, region: Region, encode: Callable[[Any, str], bytes]) -> Callable[[Any], None]:
+        """Does what `assign()` does, for one span that is assigned again and again.
+
+        :param encode: makes the bytes of a value that the variable of that name is given.
+        """
+        name = span.name
+        offset, size, bits = region
+        end, whole = offset + size, bits == (1 << 8 * size) - 1
+        buffer, lock, transactions, backlog = self.buffer, self.lock, self.transactions, self._backlog
+
+        def assign(value: Any) -> None:
+            data = encode(value, name)
+            if transactions and (transaction := Transaction.current(self)) is not None:
+                transaction.stage(Assignment(span, region, data))
+                return
+            with lock:
+                if whole and not self._watchers:
+                    buffer[offset:end] = data
+                else:
+                    self._store(region, data, "local")
+                if self._journals:
+                    self._mark(span, region, data)
+                else:
+                    backlog.mark(span, region)
+            if self._journals or self._watchers:
+                self._ring()
+
+        return assign
 
     def assign_all(self, assignments: Sequence[Assignment]) -> None:
         """Several assignments that become one for every reader."""

@@ -113,17 +113,20 @@ class Backlog:
     noted; which bits are still its own is worked out when somebody overwrites or asks.
     """
 
-    __slots__ = ("_assigned", "_noted", "_spans")
+    __slots__ = ("_assigned", "_last", "_noted", "_spans")
 
     def __init__(self, size: int) -> None:
         self._noted: dict[Span, Region] = {}
+        self._last: Span | None = None
         self._spans: dict[Span, Region] = {}
         self._assigned = bytearray(size)
 
     def mark(self, span: Span, region: Region) -> None:
         """Note one assignment."""
-        self._noted.pop(span, None)
-        self._noted[span] = region
+        if span is not self._last:  # else it is the last one already
+            self._noted.pop(span, None)
+            self._noted[span] = region
+            self._last = span
 
     def forget(self, region: Region) -> None:
         """These bits are no longer what the application assigned, or need not be sent again."""
@@ -151,6 +154,7 @@ class Backlog:
             self._spans[span] = region
             self._change(region, keep=True)
         self._noted.clear()
+        self._last = None
 
     def _read(self, region: Region) -> int:
         offset, size, bits = region

@@ -22,6 +22,7 @@ from msm.errors import (
 from msm.memory.atomic import Transaction
 from msm.memory.changes import QUEUE, Change, ChangeStream, Queue, Watch
 from msm.memory.codec import Order, Orders, as_bool, as_int
+from msm.memory.direct import encoder, getter
 from msm.memory.image import Image, Place, Table
 from msm.memory.journal import Span
 from msm.memory.variable import Bound, MemoryVariable
@@ -122,7 +123,7 @@ class MemoryStore:
     # pyright, and with object mypy, would take it for the MemoryVariable that was assigned.
     def __setattr__(self, name: str, value) -> None:  # type: ignore[no-untyped-def]
         setter = self._setters.get(name)
-        if setter is not None and not isinstance(value, MemoryVariable):
+        if setter is not None and value.__class__ is not MemoryVariable:
             setter(value)
         elif isinstance(value, MemoryVariable):
             self._declare(name, value)
@@ -549,6 +550,9 @@ def _getter(image: Image, bound: Bound) -> Callable[[Any], Any]:
     span, region, codec = bound
     start, end = region.offset, region.offset + region.size
     buffer, special, special_read, decode = image.buffer, image.special, image.special_read, codec.decode
+    direct = getter(codec, buffer, start, special, lambda: decode(special_read(span, region)))
+    if direct is not None:
+        return direct
 
     def get(_store: object) -> Any:
         # One slice is one step of the interpreter: no lock, and never half of a value.
@@ -559,7 +563,7 @@ def _getter(image: Image, bound: Bound) -> Callable[[Any], Any]:
 
 def _setter(image: Image, bound: Bound, *, read_only: bool) -> Callable[[Any], None]:
     span, region, codec = bound
-    name, assign, encode = span.name, image.assign, codec.encode
+    name = span.name
 
     def refuse(value: Any) -> None:
         raise AccessError(
@@ -567,10 +571,7 @@ def _setter(image: Image, bound: Bound, *, read_only: bool) -> Callable[[Any], N
             f"a program that is the device uses provide({name}=...)"
         )
 
-    def set_(value: Any) -> None:
-        assign(span, region, encode(value, name))
-
-    return refuse if read_only else set_
+    return refuse if read_only else image.assigner(span, region, encoder(codec))
 
 
 def image_of(store: MemoryStore) -> Image:

@@ -200,7 +200,8 @@ async def _connect_stream(endpoint: Endpoint, owner: Owner, tls: ssl.SSLContext 
 
     async def open_one(address: Address) -> socket.socket:
         family, place = address
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio switches Nagle's algorithm off, but only where it is told that this is TCP.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             sock.setblocking(False)
             await loop.sock_connect(sock, place)

@@ -93,7 +93,8 @@ async def _bind_all(endpoint: Endpoint, kind: socket.SocketKind) -> tuple[list[s
 def _bind(family: int, kind: socket.SocketKind, address: tuple[object, ...]) -> socket.socket | None:
     """A bound socket, or None where this machine does not have that kind of address."""
     try:
-        sock = socket.socket(family, kind)
+        # asyncio switches Nagle's algorithm off, but only where it is told that this is TCP.
+        sock = socket.socket(family, kind, socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else 0)
     except OSError as error:
         if error.errno == errno.EAFNOSUPPORT:
             return None

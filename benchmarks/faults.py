@@ -233,7 +233,7 @@ def dripping(scale: Scale) -> Row:
             client.close()
     p99 = percentile(times, 0.99) * 1000
     said = f"{len(opened)} open after {took:.1f} s (limit {deadline:g} s), a working client's p99 {p99:.1f} ms"
-    return Row(f"{scale.drip} connections of 1 byte/s, then half a frame", said, not opened and took < deadline + 1)
+    return Row(f"{scale.drip} connections of 1 byte/s, then half a frame", said, not opened and took < deadline + 0.5)
 
 
 def many_connects(scale: Scale) -> Row:
@@ -254,7 +254,7 @@ def many_connects(scale: Scale) -> Row:
                 began = time.perf_counter()
                 worker.ask(READ)
                 times.append(time.perf_counter() - began)
-            if number % 100 == 99:
+            if number % 50 == 49:
                 with contextlib.suppress(OSError):
                     held = sum(
                         os.readlink(f"/proc/{process}/fd/{each}").startswith("socket:")
@@ -269,7 +269,7 @@ def many_connects(scale: Scale) -> Row:
         worker.close()
     held_by = f"at most {most} sockets held at a time (cap 64, and a few of its own)"
     said = f"{held_by}, a connected client's p99 {p99 * 1000:.1f} ms"
-    return Row(f"{scale.connects} connects", said, most <= 75 and p99 < 0.020)
+    return Row(f"{scale.connects} connects", said, 0 < most <= 75 and p99 < 0.020)
 
 
 def blocked(scale: Scale, address: int, what: str, keywords: str = "") -> Row:
@@ -307,7 +307,7 @@ def raising(scale: Scale) -> Row:
 
 def masks(scale: Scale) -> Row:
     """Two clients, each with bits of its own in one word: each finds them as it left them."""
-    lost = [0, 0]
+    lost, done = [0, 0], [0, 0]
     with server(scale) as (port, _):
 
         def work(who: int) -> None:
@@ -316,6 +316,7 @@ def masks(scale: Scale) -> Row:
                 value = (number & 0xFF) << 8 * who
                 raw.ask(struct.pack(">BHHH", 22, 0, ~mine & 0xFFFF, value))
                 lost[who] += (int.from_bytes(raw.ask(READ)[2:], "big") & mine) != value
+                done[who] += 1
             raw.close()
 
         threads = [threading.Thread(target=work, args=(who,)) for who in (0, 1)]
@@ -323,7 +324,9 @@ def masks(scale: Scale) -> Row:
             thread.start()
         for thread in threads:
             thread.join()
-    return Row("FC16h from two clients", f"{sum(lost)} of {2 * scale.masks} lost", not sum(lost))
+    return Row(
+        "FC16h from two clients", f"{sum(lost)} of {sum(done)} lost", not sum(lost) and sum(done) == 2 * scale.masks
+    )
 
 
 # -- faults of a device
@@ -477,7 +480,7 @@ async def slow_reply() -> Row:
         refreshing.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await refreshing
-    return Row("client: 1 byte/s reply under 0.5 s timeout", f"{kinds} at {took:.2f} s", 0.45 < took < 0.65)
+    return Row("client: 1 byte/s reply under 0.5 s timeout", f"{kinds} at {took:.2f} s", 0.45 < took <= 0.55)
 
 
 def measure(scale: Scale, say: Callable[[str], None] = lambda _: None) -> list[Row]:

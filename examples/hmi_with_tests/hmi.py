@@ -27,12 +27,15 @@ class Panel:
         try:
             self.press.set_speed = speed
             self.client.flush()
+        except (WriteError, TimeoutError) as error:
+            self.message = f"not started, since the speed could not be set: {error}"
+            return
+        try:
             self.press.command = START
             self.client.flush()
-        except WriteError as error:
-            self.message = f"not started: {error.failures[0][1]}"
-        except TimeoutError:
-            self.message = "not started: the press does not answer"
+        except (WriteError, TimeoutError) as error:
+            # It may have arrived, and only the answer was lost. What the press does is told by its state.
+            self.message = f"look at the press: {error}"
 
     def stop(self) -> None:
         """The stop button."""
@@ -46,9 +49,10 @@ class Panel:
 
     def display(self) -> str:
         """One line for the operator. A value that is not fresh is never shown as if it were."""
-        info = self.press.info("speed")
-        speed = f"{info.value:.0f} rpm" if info.quality == "good" else "--- rpm"
-        return f"{self.press.state.name:8} {speed:>8}  {self.message}".rstrip()
+        state, speed = self.press.info("state"), self.press.info("speed")
+        shown_state = getattr(state.value, "name", "?") if state.quality == "good" else "----"
+        shown_speed = f"{speed.value:.0f} rpm" if speed.quality == "good" else "--- rpm"
+        return f"{shown_state:8} {shown_speed:>8}  {self.message}".rstrip()
 
 
 def main() -> None:

@@ -213,6 +213,10 @@ class AsyncModbusClient(Calls):
             for unit in self._units.values():
                 unit.detach()
 
+    async def abandon(self) -> None:
+        """Undo a start that nobody waits for any more: it may be started again."""
+        await self._give_up()
+
     async def wait_closed(self) -> None:
         """Wait until the client has stopped."""
         if self._task is not None:

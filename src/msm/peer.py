@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 from collections import deque
@@ -36,6 +37,7 @@ class Host(Protocol):
         """The reply to a request, now or later, or nothing."""
 
 
+_numbers = itertools.count(1)
 BACKLOG = 16  # times max_in_flight: what is read ahead before a client has to wait
 
 
@@ -63,6 +65,7 @@ class Peer:
         self._requests: deque[tuple[Frame, bool]] = deque()
         self._later: deque[tuple[int, int, Reply]] = deque()
         self._served = 0
+        self._number = next(_numbers)
         self._last = self._loop.time()
         self._frame_began: float | None = None
         self._full_since: float | None = None
@@ -254,7 +257,7 @@ class Peer:
                 reply = self._host.answer(unit, request, self)
             self._served += 1
             if self._host.trace is not None:
-                self._host.trace(Message(self._loop.time(), True, transaction, unit, request))
+                self._host.trace(Message(self._loop.time(), True, transaction, unit, request, self._number))
             if reply is None:
                 continue
             if isinstance(reply, bytes) and not self._later:
@@ -290,7 +293,7 @@ class Peer:
     def _encode(self, transaction: int, unit: int, reply: bytes) -> bytes:
         assert self._channel is not None
         if self._host.trace is not None:
-            self._host.trace(Message(self._loop.time(), False, transaction, unit, reply))
+            self._host.trace(Message(self._loop.time(), False, transaction, unit, reply, self._number))
         framer = self._channel.framer
         encode = frame if isinstance(framer, MbapFramer) else framer.encode
         return encode(transaction, unit, reply)

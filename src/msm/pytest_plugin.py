@@ -1,7 +1,7 @@
 """The pytest plugin: fixtures that start servers, clients and devices, and end them after the test, even when it fails.
 
 They work in plain tests as well as in async ones, whichever plugin runs those: what they start runs in threads of its
-own. Nothing of MSM is loaded before one of them is used.
+own. Nothing of `msm.testing` is loaded before one of them is used.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class DeviceFactory(Protocol):
     """Starts devices."""
 
     def __call__(self, memory: Any, endpoint: str = "tcp://127.0.0.1:0", **keywords: Any) -> FakeDevice:
-        """A device, running; of a store, a class of stores, a register map, or a recording (``.jsonl``)."""
+        """A device, running: of a store, a class, a register map (``.toml``, ``.json``, ``.csv``), or a recording."""
 
 
 @pytest.fixture
@@ -83,13 +83,15 @@ def msm_client() -> Iterator[ClientFactory]:
 @pytest.fixture
 def msm_pair() -> Iterator[PairFactory]:
     """Joins two memories without a socket: ``machine, panel = msm_pair(Press)``."""
-    from msm import ModbusClient, ModbusServer  # noqa: PLC0415
+    from msm import DeclarationError, ModbusClient, ModbusServer  # noqa: PLC0415
     from msm.testing.device import store_of  # noqa: PLC0415
 
     with ExitStack() as stack:
 
         def join(memory: Any, **keywords: Any) -> tuple[Any, Any]:
             machine, panel = store_of(memory), store_of(memory)
+            if machine is panel:
+                raise DeclarationError("msm_pair: that is one memory; give a class of stores, or a register map")
             server = stack.enter_context(ModbusServer(machine, f"memory://msm_pair {next(_names)}"))
             stack.enter_context(ModbusClient(panel, server.endpoint, **{"period": 0.02, **keywords}))
             return machine, panel
@@ -105,7 +107,7 @@ def msm_device() -> Iterator[DeviceFactory]:
     with ExitStack() as stack:
 
         def start(memory: Any, endpoint: str = "tcp://127.0.0.1:0", **keywords: Any) -> FakeDevice:
-            if isinstance(memory, str | Path) and Path(memory).suffix == ".jsonl":
+            if isinstance(memory, str | Path) and Path(memory).suffix not in (".toml", ".json", ".csv"):
                 return stack.enter_context(FakeDevice.replay(memory, endpoint, **keywords))
             return stack.enter_context(FakeDevice(memory, endpoint, **keywords))
 

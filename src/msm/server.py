@@ -62,7 +62,7 @@ class AsyncModbusServer:
         self._roles = self._check_roles()
         self._diagnostics: dict[Servant, Diagnostics] = {}
         self._past = (0, 0)
-        self._peers: set[Peer] = set()
+        self._peers: dict[Peer, None] = {}  # in their order
         self._units = {unit: self._servant(unit, store) for unit, store in by_unit(stores, self.settings.unit).items()}
         self._fallback = self._choose_fallback(isinstance(stores, MemoryStore) and not self._endpoint.is_serial)
         self.report = Reporter(log, str(self._endpoint))
@@ -146,6 +146,13 @@ class AsyncModbusServer:
         self._stopped = True
         self._stop.set()
         await self.wait_closed()
+
+    async def abandon(self) -> None:
+        """Undo a start that nobody waits for any more: it may be started again."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
     async def wait_closed(self) -> None:
         """Wait until the server has stopped."""
@@ -250,7 +257,7 @@ class AsyncModbusServer:
             except ValueError as error:
                 self.report.say(logging.WARNING, "role", "refused %s: its certificate: %s", peer.address, error)
                 return False
-        self._peers.add(peer)
+        self._peers[peer] = None
         return True
 
     def _give_way(self, peers: list[Peer], why: str) -> None:
@@ -263,7 +270,7 @@ class AsyncModbusServer:
         """A client is gone."""
         if peer in self._peers:
             self._past = self._heard_by([peer]) or self._past
-            self._peers.discard(peer)
+            self._peers.pop(peer, None)
 
     def _heard(self) -> tuple[int, int] | None:
         """Sound messages and broken ones, of all serial framings since the start; None where there are none."""

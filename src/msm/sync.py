@@ -137,9 +137,9 @@ class Worker:
         with suppress(IndexError):
             while True:
                 self._waiting.popleft().fail()
-        for call in list(self._begun):  # begun while the loop was ending, and never ended
-            self._begun.discard(call)
-            call.fail()
+        with suppress(KeyError):  # begun while the loop was ending, and never ended
+            while True:
+                self._begun.pop().fail()
 
     @property
     def is_current(self) -> bool:
@@ -225,7 +225,7 @@ class _Door(ABC, Generic[Engine]):
             _running.discard(self)
             if not self._killed:
                 self._worker = None
-            worker.end(self._engine.stop if self._killed else _nothing)
+            worker.end(self._engine.stop if self._killed else self._engine.abandon)
             worker.join(self._patience)
             if self._killed and isinstance(error, Ended):
                 raise self._killed_meanwhile("run") from None
@@ -262,7 +262,8 @@ class _Door(ABC, Generic[Engine]):
             return
         if first:
             _running.discard(self)
-            worker.end(self._engine.stop)
+        # Each time: Ctrl+C may have come between the first time and this.
+        worker.end(self._engine.stop)
         worker.join(self._patience)
 
     @abstractmethod
@@ -469,10 +470,6 @@ class ModbusMasterTCP(ModbusClient):
 
 def _tcp(host: str, port: int) -> str:
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
-
-
-async def _nothing() -> None:
-    """A start that failed has left nothing to stop."""
 
 
 _running: weakref.WeakSet[_Door[Any]] = weakref.WeakSet()

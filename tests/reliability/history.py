@@ -144,6 +144,7 @@ def record(doers: Sequence[Do], chance: random.Random, each: int) -> list[Operat
         thread.start()
     for thread in threads:
         thread.join()
+    assert len(history) == len(doers) * each, "one of them has failed"
     return history
 
 

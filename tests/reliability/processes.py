@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from msm import (
@@ -17,7 +18,9 @@ from msm import (
     MemoryVariable,
     ModbusClient,
     ModbusServer,
+    StateError,
 )
+from msm.sync import Ended
 from tests.reliability.rows import Scale, check, demand
 from tests.support import FREE, Deadline, wait_until
 
@@ -193,7 +196,7 @@ def exit_without_kill(scale: Scale) -> tuple[str, str]:
 
 @check("each under 1 s, no thread left")
 def kills(scale: Scale) -> tuple[str, str]:
-    """Twice, from another thread, from a callback, and from a signal handler; and while it starts."""
+    """Twice, from other threads, from a callback, in the loop itself, and from signal handlers."""
     times = scale.of(1000, 25)
     chance = scale.random()
     worst = 0.0
@@ -204,7 +207,14 @@ def kills(scale: Scale) -> tuple[str, str]:
         server.run()
         client = ModbusClient(panel, server.endpoint, period=0.01)
         client.run()
-        ways: tuple[Callable[[ModbusClient, Whole], None], ...] = (_twice, _from_a_thread, _from_a_callback, _by_signal)
+        ways: tuple[Callable[[ModbusClient, Whole], None], ...] = (
+            _twice,
+            _from_a_thread,
+            _from_a_callback,
+            _by_signal,
+            _by_signal_while_it_waits,
+            _in_the_loop_itself,
+        )
         began = time.monotonic()
         ways[number % len(ways)](client, panel)
         if chance.random() < 0.5:
@@ -214,7 +224,10 @@ def kills(scale: Scale) -> tuple[str, str]:
         wait_until(lambda: threading.active_count() <= before, timeout=5)
         worst = max(worst, time.monotonic() - began)
     demand(worst < 1, f"the slowest {worst:.2f} s")
-    return f"kill() twice, from a thread, a callback, a signal handler: {times} runs", f"the slowest {worst:.2f} s"
+    return (
+        f"kill() twice, from threads, callbacks, the loop, signal handlers: {times} runs",
+        f"the slowest {worst:.2f} s",
+    )
 
 
 def _twice(client: ModbusClient, _panel: Whole) -> None:
@@ -248,6 +261,32 @@ def _by_signal(client: ModbusClient, _panel: Whole) -> None:
     before = signal.signal(signal.SIGUSR1, lambda *_: client.kill())
     os.kill(os.getpid(), signal.SIGUSR1)
     signal.signal(signal.SIGUSR1, before)
+
+
+def _by_signal_while_it_waits(client: ModbusClient, panel: Whole) -> None:
+    """The handler runs in the middle of `refresh()`."""
+    before = signal.signal(signal.SIGALRM, lambda *_: client.kill())
+    signal.setitimer(signal.ITIMER_REAL, 0.002)
+    try:
+        while True:
+            panel.word = 5
+            client.refresh()
+    except StateError:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _in_the_loop_itself(client: ModbusClient, _panel: Whole) -> None:
+    worker = client._worker
+    assert worker is not None
+
+    async def callback() -> None:
+        client.kill()
+
+    with suppress(Ended):
+        worker.call(callback)
 
 
 @check("the next call is correct, each time")

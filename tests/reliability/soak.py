@@ -191,7 +191,7 @@ def soak(scale: Scale) -> tuple[str, str]:
         return int(child.stdout.readline())
 
     baseline = tasks(), descriptors(child.pid)
-    asked = wrong = broken = histories = 0
+    asked = wrong = broken = histories = assigned = 0
     faults: Counter[str] = Counter()
     left_open: list[socket.socket] = []
     memory: list[tuple[float, float]] = []
@@ -221,6 +221,7 @@ def soak(scale: Scale) -> tuple[str, str]:
                     panel.count = turn
                     panel.state = turn // 40 % 256
                     panel.flow = float(turn)
+                    assigned += 3
                     while len(left_open) > 20:
                         left_open.pop(0).close()
                 if turn % 200 == 0:
@@ -235,10 +236,11 @@ def soak(scale: Scale) -> tuple[str, str]:
                 own.flush(20)
             panel.count = 123456789
             own.flush(20)
-            own.refresh(20)
+            arrived = struct.unpack(">4H", loads[0].raw.ask(struct.pack(">BHH", 3, 4, 4))[2:])
             ledger = own.ledger
-            fates = (ledger.acknowledged, ledger.superseded, ledger.rejected, ledger.expired, ledger.unknown)
-            balanced = ledger.total == sum(fates) and not ledger.pending
+            # Each assignment has met one fate, and the last one is there.
+            there = sum(word << 16 * at for at, word in enumerate(arrived)) == 123456789
+            balanced = ledger.total == assigned + 1 and not ledger.pending and there
             stats = own.stats
             own.kill()
         for load in loads:
@@ -246,7 +248,9 @@ def soak(scale: Scale) -> tuple[str, str]:
         for sock in left_open:
             sock.close()
         deadline = time.monotonic() + 20
-        while (tasks(), descriptors(child.pid)) > baseline and time.monotonic() < deadline:
+        while not (clean := tasks() <= baseline[0] and descriptors(child.pid) <= baseline[1]):
+            if time.monotonic() > deadline:
+                break
             time.sleep(0.05)
         after = tasks(), descriptors(child.pid)
     finally:
@@ -260,5 +264,5 @@ def soak(scale: Scale) -> tuple[str, str]:
         f"{'balances' if balanced else 'DOES NOT BALANCE'}"
     )
     flat = rise < SLOPE if scale.full else memory[-1][1] - memory[0][1] < 5
-    demand(flat and after <= baseline and not wrong and not broken and balanced, said)
+    demand(flat and clean and not wrong and not broken and balanced, said)
     return f"{asked:,} requests, {sum(faults.values())} misbehaving visitors of {len(faults)} kinds", said

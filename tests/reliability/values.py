@@ -91,7 +91,9 @@ def torn_reads(scale: Scale) -> tuple[str, str]:
 
             writer = threading.Thread(target=write)
             writer.start()
+            seen = set()
             while done < reads:
+                seen.add(mem.short)
                 torn += sum(each != 1 for each in pieces(mem))
                 torn += len(set(mem[:])) != 1
                 torn += len(set(mem.snapshot()[:])) != 1
@@ -101,6 +103,7 @@ def torn_reads(scale: Scale) -> tuple[str, str]:
     finally:
         stop.set()
         sys.setswitchinterval(interval)
+    demand(len(seen) > 1, "nothing was written meanwhile")
     demand(torn == 0, f"{torn} torn of {remote} remote and {done} local reads")
     return f"torn reads of uint32, float64, uint64, texts and groups: {remote} remote, {done} local", f"{torn} torn"
 

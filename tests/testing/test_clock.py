@@ -61,6 +61,27 @@ def test_the_same_seed_gives_the_same_trace_byte_for_byte() -> None:
     assert first != other
 
 
+def test_several_clients_and_their_connections_have_their_order() -> None:
+    async def storm() -> list[Message]:
+        trace: list[Message] = []
+        async with FakeDevice(Press, "memory://busy") as device, FaultyLink(device.endpoint, "memory://l") as line:
+            clients = [
+                AsyncModbusClient(Press(), line.endpoint, period=0.5, timeout=0.5, trace=trace.append) for _ in range(6)
+            ]
+            for client in clients:
+                await client.start()
+            for _ in range(5):
+                line.drop_all()
+                await asyncio.sleep(MINUTE)
+            for client in clients:
+                await client.stop()
+        return trace
+
+    first = run_virtual(storm, seed=3)
+    assert len(first) > 5000
+    assert first == run_virtual(storm, seed=3)
+
+
 def test_deadlines_are_kept_in_virtual_time() -> None:
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()

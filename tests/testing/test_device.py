@@ -14,6 +14,7 @@ from msm import (
     AsyncModbusClient,
     ConnectError,
     DeclarationError,
+    DeviceFailureError,
     LinkState,
     MemoryStore,
     MemoryVariable,
@@ -38,6 +39,7 @@ from msm.testing import (
 )
 from tests.support import until, wait_until
 from tests.transports.conftest import Way
+from tests.transports.lines import Pty, rtu
 
 
 class Press(MemoryStore, size=16, coils=8):
@@ -311,3 +313,75 @@ def test_nobody_elses_chances() -> None:
         wait_until(lambda: len(device.exchanges) > 3)
     assert random.getstate() == state
     asyncio.run(asyncio.sleep(0))
+
+
+def test_what_your_own_functions_raise_is_told_and_the_connection_lives() -> None:
+    def broken(_mem: Any) -> Any:
+        raise ZeroDivisionError
+        yield
+
+    panel = Press()
+    with (
+        pytest.raises(ZeroDivisionError),
+        FakeDevice(Press) as device,
+        ModbusClient(panel, device.endpoint, period=60) as client,
+    ):
+        device.sequence("command", 1, broken)
+        panel.command = 1
+        client.flush()
+        device.follow("state", lambda _: 70000)
+        with pytest.raises(DeviceFailureError):
+            client.request(b"\x03\0\0\0\x01")
+        assert client.stats.reconnects == 0
+        with pytest.raises(ZeroDivisionError):
+            device.assert_wrote("command", 1)
+    assert len(device.trouble) == 2
+
+
+async def test_an_application_behind_the_device_that_answers_later() -> None:
+    async def allow(_write: Any) -> None:
+        await asyncio.sleep(0)
+
+    panel = Press()
+    async with (
+        FakeDevice(Press, before_write=allow) as device,
+        AsyncModbusClient(panel, device.endpoint, period=60, timeout=0.3) as client,
+    ):
+        panel.command = 7
+        await client.flush()
+        device.assert_wrote("command", 7)
+        device.then(lost(), on="write")
+        panel.command = 8
+        with pytest.raises(WriteError, match="unknown"):
+            await client.flush()
+        device.assert_wrote("command", 8)
+        assert "(lost)" in device.transcript(50)
+
+
+async def test_faults_for_writes_leave_reads_alone() -> None:
+    panel = Press()
+    async with FakeDevice(Press) as device, AsyncModbusClient(panel, device.endpoint, period=0.005) as client:
+        device.then(refused(3), on="write")
+        await client.refresh()
+        await client.refresh()
+        panel.command = 7
+        with pytest.raises(WriteError):
+            await client.flush()
+        device.then(busy(), on="read")
+        panel.command = 8
+        await client.flush()
+        device.assert_wrote("command", 8)
+        with pytest.raises(DeclarationError, match="on='writes'"):
+            device.then(busy(), on="writes")  # type: ignore[arg-type]
+
+
+async def test_on_a_line_it_minds_its_own_units(tmp_path: Path) -> None:
+    with Pty(tmp_path / "port") as port:
+        async with FakeDevice(Press, f"rtu://{port.path}?baudrate=115200", unit=5) as device:
+            device.then(refused(2))
+            port.send(rtu(b"\x03\0\0\0\x01", unit=9))
+            port.send(rtu(b"\x06\0\x04\0\x07", unit=0))
+            port.send(rtu(b"\x03\0\x04\0\x01", unit=5))
+            assert await port.hears(5) == rtu(b"\x83\x02", unit=5)
+            device.assert_wrote("command", 7)  # the broadcast
+            assert len(device.exchanges) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from msm import (
     AsyncModbusClient,
     AsyncModbusServer,
+    BindError,
     ConnectError,
     DeclarationError,
+    DeviceBusyError,
     LinkError,
     LinkState,
     LinkTimeoutError,
@@ -21,7 +24,7 @@ from msm import (
     ModbusServer,
     ProtocolError,
 )
-from msm.testing import QUIET, FaultProxy, Faults, FaultyLink
+from msm.testing import QUIET, FakeDevice, FaultProxy, Faults, FaultyLink, late, lost
 from tests.support import FREE, until, wait_until
 from tests.transports.conftest import Way
 
@@ -79,6 +82,8 @@ async def test_from_one_transport_to_another(at: str, to: str) -> None:
         (Faults(double_reply=1), "doubled reply", None),
         (Faults(split=1), "split", None),
         (Faults(overtake=1), "overtaken", None),
+        (Faults(busy=1), "busy", DeviceBusyError),
+        (Faults(wrong_reply=1), "wrong reply", (ProtocolError, LinkTimeoutError)),
         (Faults(drop=1), "dropped", LinkError),
         (Faults(cut=1), "cut", (LinkError, LinkTimeoutError, ProtocolError)),
     ],
@@ -102,7 +107,7 @@ async def test_each_fault(scheme: str, faults: Faults, what: str, outcome: Any) 
             with pytest.raises(outcome):
                 await client.read_write(0, 1, 4, [7])
         assert line.happened[what] >= 1
-        assert len(seen) == (0 if what in ("lost request", "dropped", "cut") else 1)
+        assert len(seen) == (0 if what in ("lost request", "busy", "dropped", "cut") else 1)
         line.faults = QUIET
         await until(lambda: client.state is LinkState.ONLINE or client.stats.reconnects > 0)
 
@@ -147,3 +152,29 @@ def test_probabilities_that_are_none(faults: dict[str, Any], message: str) -> No
     with pytest.raises(DeclarationError, match=message):
         Faults(**faults)
     asyncio.run(asyncio.sleep(0))
+
+
+async def test_a_server_without_transactions_is_asked_one_by_one() -> None:
+    """A reply that is lost, late or doubled on its side is never taken for that of another request."""
+    machine = Press()
+    machine[0:8] = range(100, 108)
+    async with (
+        FakeDevice(machine, "rtu+tcp://127.0.0.1:0") as device,
+        FaultyLink(device.endpoint, "memory://translated") as line,
+        AsyncModbusClient(Press(), line.endpoint, period=60, timeout=3.0, max_in_flight=4) as client,
+    ):
+        device.then(lost(), late(0.05))
+        line.faults = Faults(double_request=1)
+        asked = [client.request(bytes((3, 0, at, 0, 1))) for at in range(6)]
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        for at, reply in enumerate(replies):
+            assert isinstance(reply, LinkTimeoutError) or reply == bytes((3, 2, 0, 100 + at))
+        assert sum(isinstance(reply, bytes) for reply in replies) == 5
+
+
+def test_nothing_is_left_of_a_line_that_cannot_listen() -> None:
+    with ModbusServer(Press(), FREE) as server:
+        line = FaultProxy("tcp://127.0.0.1:9", server.endpoint)
+        with pytest.raises(BindError):
+            line.__enter__()
+    assert not [thread for thread in threading.enumerate() if "faulty" in thread.name]

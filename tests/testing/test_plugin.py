@@ -32,10 +32,16 @@ def test_server(msm_server, msm_client):
 
 def test_pair(msm_pair):
     machine, panel = msm_pair(Press)
+    assert machine is not panel
     panel.speed = 9
     assert machine.wait_for("speed", lambda speed: speed == 9, timeout=5)
     machine.speed = 10
     assert panel.wait_for("speed", lambda speed: speed == 10, timeout=5)
+
+def test_one_memory_is_no_pair(msm_pair):
+    import pytest
+    with pytest.raises(ValueError, match="one memory"):
+        msm_pair(Press())
 """
 
 ASYNC = """
@@ -95,7 +101,7 @@ def run(folder: Path, text: str, *options: str) -> str:
 
 
 def test_in_plain_tests(tmp_path: Path) -> None:
-    assert "3 passed" in run(tmp_path, PLAIN)
+    assert "4 passed" in run(tmp_path, PLAIN)
 
 
 @pytest.mark.parametrize("plugin", ["asyncio", "anyio"])

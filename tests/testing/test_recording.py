@@ -135,3 +135,32 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     for size in (len(data) - 1, len(data) - 10, len(data) - 40):
         (tmp_path / "cut.jsonl").write_bytes(data[:size])
         assert list(recorded(tmp_path / "cut.jsonl")) == whole[:-1]
+
+
+def test_a_replayed_device_knows_names_if_it_is_told(tmp_path: Path) -> None:
+    panel, again = Press(), Press()
+    with (
+        Recording(tmp_path / "good.jsonl") as recording,
+        FakeDevice(Press) as device,
+        ModbusClient(panel, device.endpoint, period=60, trace=recording) as client,
+    ):
+        panel.limit = 7
+        client.flush()
+    with (
+        FakeDevice.replay(tmp_path / "good.jsonl", memory=Press) as device,
+        ModbusClient(again, device.endpoint, period=60) as client,
+    ):
+        again.limit = 7
+        client.flush()
+        device.assert_wrote("limit", 7)
+
+
+def test_connections_of_a_server_are_told_apart(tmp_path: Path) -> None:
+    with (
+        Recording(tmp_path / "server.jsonl") as recording,
+        ModbusServer(Press(), FREE, trace=recording) as server,
+        ModbusClient(Press(), server.endpoint),
+        ModbusClient(Press(), server.endpoint),
+    ):
+        pass
+    assert len({message.connection for message in recorded(tmp_path / "server.jsonl")}) == 2

@@ -112,9 +112,16 @@ class ChangeStream:
         :raises LinkTimeoutError: none came in time.
         :raises StopIteration: the stream was closed.
         """
-        self._bell.wait(lambda: self.queue or self._closed, timeout)
-        if (change := self.queue.take()) is not None:
-            return change
+        taken: list[Change] = []
+
+        def take() -> bool:
+            if (change := self.queue.take()) is not None:
+                taken.append(change)
+            return bool(taken) or self._closed
+
+        self._bell.wait(take, timeout)
+        if taken:
+            return taken[0]
         if self._closed:
             raise StopIteration
         raise LinkTimeoutError(f"no change within {timeout:g} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import struct
 import time
@@ -10,25 +11,29 @@ from collections import deque
 from collections.abc import Callable, Generator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from msm.errors import DeclarationError, StateError, UnknownVariableError
 from msm.memory.bell import Bell
 from msm.memory.store import MemoryStore, bound_of
 from msm.peer import Peer
 from msm.servant import Reply
-from msm.server import AsyncModbusServer
+from msm.server import BROADCAST, AsyncModbusServer
 from msm.sync import Worker
 from msm.testing.faults import Fault
 from msm.testing.recording import recorded
 from msm.wire import pdu
 from msm.wire.framing import MbapFramer
 
+log = logging.getLogger("msm.testing")
+
+WRITING = (*pdu.WRITES, pdu.READ_WRITE_MULTIPLE_REGISTERS)
 KEPT = 1000  # exchanges and writes
 SHOWN = 10  # exchanges in a message
 KILL = 3.0  # seconds
 
 Steps: TypeAlias = Generator[float, None, None]
+On: TypeAlias = Literal["any", "read", "write"]
 ANYTHING: Any = type("Anything", (), {"__repr__": lambda _self: "anything"})()
 
 
@@ -99,7 +104,9 @@ class FakeDevice:
         """What was written to variables, oldest first."""
         self.exchanges: deque[Exchange] = deque(maxlen=KEPT)
         """What was asked and answered, oldest first."""
-        self._next: deque[Fault] = deque()
+        self.trouble: list[BaseException] = []
+        """What your own functions have raised; told by the assertions, and at the end of ``with``."""
+        self._next: list[tuple[Fault, On]] = []
         self._follows: dict[str, Callable[[float], Any]] = {}
         self._sequences: list[tuple[str, Any, Callable[[Any], Steps]]] = []
         self._unreadable: set[tuple[str, int]] = set()
@@ -113,26 +120,34 @@ class FakeDevice:
         self._timers: list[asyncio.TimerHandle] = []
 
     @classmethod
-    def replay(cls, path: str | Path, endpoint: str = "tcp://127.0.0.1:0", **keywords: Any) -> Self:
+    def replay(
+        cls,
+        path: str | Path,
+        endpoint: str = "tcp://127.0.0.1:0",
+        *,
+        memory: MemoryStore | Callable[[], MemoryStore] | str | Path | None = None,
+        **keywords: Any,
+    ) -> Self:
         """A device that answers as a recorded one did: each request with the reply that it got there.
 
         A request that came several times is answered by its replies in turn, and then by the last one of them; one that
         was not answered is not answered here either. What was never asked there gets exception 04.
 
+        :param memory: the register map, if the assertions are to know names: what is written well is also done there.
         :raises RecordingError: the file is no recording.
         """
-        device = cls(MemoryStore(0), endpoint, unknown_unit="accept", **keywords)
+        device = cls(MemoryStore(0) if memory is None else memory, endpoint, unknown_unit="accept", **keywords)
         device._replays = True
-        asked: dict[tuple[int, int], bytes] = {}
+        asked: dict[tuple[int, int, int], bytes] = {}
         for message in recorded(path):
-            key = (message.transaction, message.unit)
+            key = (message.connection, message.transaction, message.unit)
             if message.request:
                 if key in asked:  # it was never answered
                     device._replies.setdefault((message.unit, asked[key]), deque()).append(None)
                 asked[key] = message.pdu
             elif key in asked:
                 device._replies.setdefault((message.unit, asked.pop(key)), deque()).append(message.pdu)
-        for (_, unit), request in asked.items():
+        for (_, _, unit), request in asked.items():
             device._replies.setdefault((unit, request), deque()).append(None)
         return device
 
@@ -163,9 +178,14 @@ class FakeDevice:
         """Give all cells again."""
         self._unreadable.clear()
 
-    def then(self, *faults: Fault) -> None:
-        """Let this happen to the next requests, one after the other; `fine()` lets one pass."""
-        self._next.extend(faults)
+    def then(self, *faults: Fault, on: On = "any") -> None:
+        """Let this happen to the next requests, one after the other; `fine()` lets one pass.
+
+        :param on: to which of them: "read" and "write" leave the others alone, such as polls that come in between.
+        """
+        if on not in ("any", "read", "write"):
+            raise DeclarationError(f"then: on={on!r} is none of 'any', 'read', 'write'")
+        self._next.extend((fault, on) for fault in faults)
 
     def by_chance(self, probability: float, *faults: Fault) -> None:
         """Let one of these happen now and then, in the same way for the same seed."""
@@ -230,6 +250,7 @@ class FakeDevice:
         traceback: TracebackType | None,
     ) -> None:
         self.kill()
+        self._tell_trouble(exc)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -242,6 +263,11 @@ class FakeDevice:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+        self._tell_trouble(exc)
+
+    def _tell_trouble(self, exc: BaseException | None) -> None:
+        if self.trouble and exc is None:
+            raise self.trouble[0]
 
     def __repr__(self) -> str:
         return f"<FakeDevice {self.endpoint}, {len(self.exchanges)} exchanges>"
@@ -257,6 +283,7 @@ class FakeDevice:
         :raises UnknownVariableError: there is no such variable.
         """
         self._check_name(name)
+        self._tell_trouble(None)
         if not self._bell.wait(lambda: self._wrote(name, value), timeout):
             raise AssertionError(self._told(f"{name} was not written with {value!r}", name))
 
@@ -275,7 +302,7 @@ class FakeDevice:
 
         :raises AssertionError: others were.
         """
-        others = sorted({each.name for each in self.writes} - set(names))
+        others = sorted({each.name for each in list(self.writes)} - set(names))
         if others:
             raise AssertionError(self._told(f"{', '.join(others)} was written as well", *others))
 
@@ -292,7 +319,7 @@ class FakeDevice:
         return any(each.name == name and (value is ANYTHING or each.value == value) for each in list(self.writes))
 
     def _told(self, what: str, *names: str) -> str:
-        wrote = [f"{each.at:10.3f} s  {each.name} = {each.value!r}" for each in self.writes if each.name in names]
+        wrote = [f"{each.at:10.3f} s  {each.name} = {each.value!r}" for each in list(self.writes) if each.name in names]
         return "\n".join(
             [
                 what,
@@ -317,10 +344,12 @@ class FakeDevice:
     def _now(self) -> float:
         return (self._loop.time() if self._loop is not None else time.monotonic()) - self._began
 
-    def _fault(self) -> Fault | None:
-        if self._next:
-            fault = self._next.popleft()
-            return None if fault.kind == "fine" else fault
+    def _fault(self, request: bytes) -> Fault | None:
+        kind = "write" if request[0] in WRITING else "read"
+        for number, (fault, on) in enumerate(self._next):
+            if on in ("any", kind):
+                del self._next[number]
+                return None if fault.kind == "fine" else fault
         if self.chances and self.random.random() < self.faults:
             return self.random.choice(self.chances)
         return None
@@ -328,7 +357,7 @@ class FakeDevice:
     def _before(self, request: bytes) -> bytes | None:
         """What time has changed; and the refusal of what cannot be read."""
         if self._follows:
-            self.mem.provide(**{name: function(self._now) for name, function in self._follows.items()})
+            self.mem.provide(**{name: function(self._now) for name, function in list(self._follows.items())})
         if self._unreadable and request[0] not in pdu.WRITES:
             table, address, count = (pdu.spans(request) or [("", 0, 0)])[0]
             if any((table, address + at) in self._unreadable for at in range(count)):
@@ -343,7 +372,7 @@ class FakeDevice:
 
     def _performed(self, request: bytes, reply: bytes) -> None:
         """A request was performed: which variables has it written?"""
-        if reply[0] & 0x80 or request[0] not in (*pdu.WRITES, pdu.READ_WRITE_MULTIPLE_REGISTERS):
+        if reply[0] & 0x80 or request[0] not in WRITING:
             return
         table, address, count = pdu.spans(request)[-1]
         keep = struct.unpack_from(">H", request, 3)[0] if request[0] == pdu.MASK_WRITE_REGISTER else 0
@@ -370,6 +399,10 @@ class FakeDevice:
         try:
             pause = next(steps)
         except StopIteration:
+            return
+        except Exception as error:
+            log.exception("a sequence of a device has raised")
+            self.trouble.append(error)
             return
         assert self._loop is not None
         self._timers = [timer for timer in self._timers if timer.when() > self._loop.time()]
@@ -416,34 +449,61 @@ class _Server(AsyncModbusServer):
 
     def answer(self, unit: int, request: bytes, peer: Peer) -> Reply | None:
         device = self._device
-        fault = device._fault()
-        kind = fault.kind if fault is not None else "fine"
-        if fault is not None and kind in ("ignored", "refused"):
-            refusal = pdu.refusal(request[0], fault.code) if kind == "refused" else None
+        if peer.is_line and unit not in self._units:
+            if unit == BROADCAST:
+                self._obey(request)
+            return None  # others answer for their units, and nobody a broadcast
+        fault = device._fault(request)
+        if fault is not None and fault.kind in ("ignored", "refused"):
+            refusal = pdu.refusal(request[0], fault.code) if fault.kind == "refused" else None
             device._note(unit, request, refusal, fault)
             return refusal
-        reply = self._proper(unit, request, peer)
-        if reply is not None and not isinstance(reply, bytes):
-            device._note(unit, request, None, None)  # the application answers later, and as it likes
-            return reply
+        try:
+            reply = self._proper(unit, request, peer)
+        except Exception as error:  # of what the device was told to do
+            log.exception("the behaviour of a device has raised")
+            device.trouble.append(error)
+            reply = pdu.refusal(request[0], pdu.SERVER_DEVICE_FAILURE)
+        if isinstance(reply, asyncio.Future) or (fault is not None and fault.kind == "late"):
+            return asyncio.ensure_future(self._answer_later(unit, request, reply, fault))
+        return self._finish(unit, request, reply, fault)
+
+    async def _answer_later(self, unit: int, request: bytes, reply: Reply | None, fault: Fault | None) -> bytes:
+        """The application answers when it likes, or the reply is to be late."""
+        proper = await reply if isinstance(reply, asyncio.Future) else reply
+        sent = self._finish(unit, request, proper, fault)
+        if fault is not None and fault.kind == "late":
+            await asyncio.sleep(fault.seconds)
+        if sent is None:
+            raise asyncio.CancelledError  # lost: nothing is sent in its place
+        return sent
+
+    def _finish(self, unit: int, request: bytes, reply: bytes | None, fault: Fault | None) -> bytes | None:
+        device = self._device
         if reply is not None:
             device._performed(request, reply)
-        sent = None if kind == "lost" else _spoilt(request, reply, fault)
+        sent = None if fault is not None and fault.kind == "lost" else _spoilt(request, reply, fault)
         device._note(unit, request, sent, fault)
-        if sent is not None and fault is not None and kind == "late":
-            loop = asyncio.get_running_loop()
-            future: asyncio.Future[bytes] = loop.create_future()
-            loop.call_later(fault.seconds, lambda: None if future.done() else future.set_result(sent))
-            return future
         return sent
+
+    def _obey(self, request: bytes) -> None:
+        """A broadcast: done, and not answered."""
+        if request[0] in pdu.WRITES:
+            for servant in self._units.values():
+                reply = servant.answer(request)
+                if isinstance(reply, bytes):
+                    self._device._performed(request, reply)
+        self._device._note(BROADCAST, request, None, None)
 
     def _proper(self, unit: int, request: bytes, peer: Peer) -> Reply | None:
         device = self._device
         if device._replays:
-            return device._replayed(unit, request)
+            replayed = device._replayed(unit, request)
+            if replayed is not None and not replayed[0] & 0x80 and request[0] in WRITING:
+                super().answer(unit, request, peer)  # done in the memory, too, for who asks by name
+            return replayed
         refusal = device._before(request)
-        ours = unit in self._units or not peer.is_line
-        return refusal if refusal is not None and ours else super().answer(unit, request, peer)
+        return refusal if refusal is not None else super().answer(unit, request, peer)
 
 
 def _spoilt(request: bytes, reply: bytes | None, fault: Fault | None) -> bytes | None:

@@ -107,8 +107,12 @@ class Faults:
     late: float = 0.0
     late_by: float = 0.0
     """Seconds by which a reply is late, and all that are behind it."""
+    busy: float = 0.0
+    """A request does not reach the server, and is answered by exception 06."""
+    wrong_reply: float = 0.0
+    """A reply has another function code."""
     split: float = 0.0
-    """A message arrives byte by byte."""
+    """A message arrives byte by byte; not over UDP, where it is whole or nothing."""
     drop: float = 0.0
     """The connection breaks between two messages."""
     cut: float = 0.0

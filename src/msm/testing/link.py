@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,9 +18,14 @@ from msm.wire.endpoint import Endpoint
 from msm.wire.framing import Frame, MbapFramer, frame
 from msm.wire.link import open_channel
 from msm.wire.listening import Listener, listen
+from msm.wire.pdu import SERVER_DEVICE_BUSY as BUSY
+from msm.wire.pdu import refusal
+
+log = logging.getLogger("msm.testing")
 
 HELD = 0.005  # seconds that an overtaken reply waits for the one that overtakes it
 CONNECT = 5.0  # seconds
+ONE_AT_A_TIME = 1.0  # seconds that a server without transactions has for a request, before the next one goes out
 
 
 class FaultyLink:
@@ -52,12 +59,14 @@ class FaultyLink:
         """How often each fault has happened."""
         self._to = Endpoint.parse(to)
         self._at = Endpoint.parse(at)
-        self._random = random.Random(seed)
+        self._seed = seed
+        self._number = 0
         self._on_request = on_request
         self._security = {"tls": tls, "rs485": rs485}
         self._listener: Listener | None = None
-        self._lines: set[_Line] = set()
+        self._lines: dict[_Line, None] = {}  # in their order: what happens to them happens in the same order each time
         self._worker: Worker | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def endpoint(self) -> str:
@@ -69,6 +78,7 @@ class FaultyLink:
 
         :raises BindError: it cannot listen there.
         """
+        self._loop = asyncio.get_running_loop()
         self._listener = await listen(self._at, lambda: _Line(self).near)
         self._at = self._listener.endpoint
 
@@ -76,12 +86,16 @@ class FaultyLink:
         """Stop listening, and break all connections."""
         if self._listener is not None:
             self._listener.close()
-        self.drop_all()
+        self._drop_now()
         while self._lines:
             await next(iter(self._lines)).gone.wait()
 
     def drop_all(self) -> None:
-        """Break all connections. From another thread, use `call()`."""
+        """Break all connections; from whatever thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._drop_now)
+
+    def _drop_now(self) -> None:
         for line in list(self._lines):
             line.drop()
 
@@ -99,7 +113,11 @@ class FaultyLink:
 
     def __enter__(self) -> Self:
         self._worker = Worker(f"faulty link to {self._to}")
-        self._worker.call(self.start)
+        try:
+            self._worker.call(self.start)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -114,38 +132,34 @@ class FaultyLink:
 
     # -- for its lines
 
-    def happens(self, what: str, probability: float) -> bool:
-        """Does it happen this time?"""
-        if self._random.random() >= probability:
-            return False
-        self.happened[what] += 1
-        return True
-
-    def seconds(self, most: float) -> float:
-        """How long it takes this time."""
-        return self._random.uniform(0.0, most)
-
-    def cut_point(self, size: int) -> int:
-        """Where a message is cut this time."""
-        return self._random.randrange(1, size)
-
-    def joined(self, line: _Line) -> None:
-        """A client has connected."""
-        self._lines.add(line)
+    def joined(self, line: _Line) -> tuple[random.Random, random.Random]:
+        """A client has connected; gives the chance for its requests and that for its replies."""
+        self._lines[line] = None
+        self._number += 1
+        # Of its own for each: so what happens to one does not depend on how fast the others are.
+        return tuple(random.Random(f"{self._seed} {self._number} {way}") for way in "><")  # type: ignore[return-value]
 
     def left(self, line: _Line) -> None:
         """It is gone."""
-        self._lines.discard(line)
+        self._lines.pop(line, None)
 
     def passed_on(self, request: bytes) -> None:
         """A request goes to the server."""
         if self._on_request is not None:
-            self._on_request(request)
+            try:
+                self._on_request(request)
+            except Exception:
+                log.exception("on_request has raised; the request is passed on")
 
     @property
-    def has_transactions(self) -> bool:
-        """Does a reply of the server say which request it answers?"""
-        return self._to.has_transactions
+    def translates(self) -> bool:
+        """Has the client transactions, and the server none? Then one request is out at a time, as in a gateway."""
+        return self._at.has_transactions and not self._to.has_transactions
+
+    @property
+    def splits(self) -> bool:
+        """Can a message arrive in pieces? A datagram is whole or nothing."""
+        return "udp" not in (self._at.scheme, self._to.scheme)
 
     async def reach(self, end: _End) -> None:
         """Connect to the server."""
@@ -168,12 +182,14 @@ class _Line:
         self.near = _End(self, requests=True)
         self.far = _End(self, requests=False)
         self._tasks: list[asyncio.Task[None]] = []
-        self._asked: deque[int] = deque()
-        """The transactions that a server is to answer which has none itself, over a serial framing."""
+        self._asked: int | None = None
+        """The transaction that a server is to answer which has none itself."""
+        self._answered = asyncio.Event()
+        self._requests = self._replies = random.Random()
 
     def open(self) -> None:
         """The client is there."""
-        self.link.joined(self)
+        self._requests, self._replies = self.link.joined(self)
         self._tasks = [
             asyncio.create_task(self._carry_requests(), name="msm faulty link, requests"),
             asyncio.create_task(self._carry_replies(), name="msm faulty link, replies"),
@@ -187,48 +203,69 @@ class _Line:
             self.drop()
             return
         while (message := await self.near.queue.get()) is not None:
-            faults = link.faults
-            if self._breaks(message, self.far):
+            faults, chance = link.faults, self._requests
+            if self._breaks(message, self.far, chance):
                 return
-            if link.happens("lost request", faults.lose_request):
+            if self._happens("lost request", faults.lose_request, chance):
                 continue
-            await self._pause()
+            if self._happens("busy", faults.busy, chance):
+                await self._pass_on(message._replace(pdu=refusal(message.pdu[0], BUSY)), self.near, chance)
+                continue
+            await self._pause(chance)
             link.passed_on(message.pdu)
-            if not link.has_transactions:
-                self._asked.append(message.transaction)
-            await self._pass_on(message, self.far)
-            if link.happens("doubled request", faults.double_request):
-                await self._pass_on(message, self.far)
+            self._asked = message.transaction
+            self._answered.clear()
+            await self._pass_on(message, self.far, chance)
+            if not link.translates and self._happens("doubled request", faults.double_request, chance):
+                await self._pass_on(message, self.far, chance)
+            if link.translates:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(ONE_AT_A_TIME):
+                        await self._answered.wait()
+                self._asked = None
         self.far.close()
 
     async def _carry_replies(self) -> None:
         link = self.link
         held: Frame | None = None
         while (message := await self._next_reply(held)) is not None:
-            faults = link.faults
-            if self._asked and message is not held:
-                message = message._replace(transaction=self._asked.popleft())
+            faults, chance = link.faults, self._replies
             if message is held:
                 held = None
-                await self._pass_on(message, self.near)
+                await self._pass_on(message, self.near, chance)
                 continue
-            if self._breaks(message, self.near):
+            if link.translates:
+                if self._asked is None:
+                    continue  # late, or doubled: nobody knows any more what it answers
+                message = message._replace(transaction=self._asked)
+                self._asked = None
+                self._answered.set()
+            if self._breaks(message, self.near, chance):
                 return
-            if link.happens("lost reply", faults.lose_reply):
+            if self._happens("lost reply", faults.lose_reply, chance):
                 continue
-            if link.happens("late", faults.late):
+            if self._happens("late", faults.late, chance):
                 await asyncio.sleep(faults.late_by)
-            await self._pause()
-            if held is None and link.happens("overtaken", faults.overtake):
+            await self._pause(chance)
+            if self._happens("wrong reply", faults.wrong_reply, chance):
+                message = message._replace(pdu=bytes((message.pdu[0] ^ 0x40,)) + message.pdu[1:])
+            if held is None and self._happens("overtaken", faults.overtake, chance):
                 held = message  # it is let through behind the next one, or when none comes
                 continue
-            await self._pass_on(message, self.near)
+            await self._pass_on(message, self.near, chance)
             if held is not None:
-                await self._pass_on(held, self.near)
+                await self._pass_on(held, self.near, chance)
                 held = None
-            if link.happens("doubled reply", faults.double_reply):
-                await self._pass_on(message, self.near)
+            if self._happens("doubled reply", faults.double_reply, chance):
+                await self._pass_on(message, self.near, chance)
         self.near.close()
+
+    def _happens(self, what: str, probability: float, chance: random.Random) -> bool:
+        """Does it happen this time?"""
+        if chance.random() >= probability:
+            return False
+        self.link.happened[what] += 1
+        return True
 
     async def _next_reply(self, held: Frame | None) -> Frame | None:
         if held is None:
@@ -239,26 +276,26 @@ class _Line:
         except TimeoutError:
             return held
 
-    def _breaks(self, message: Frame, to: _End) -> bool:
+    def _breaks(self, message: Frame, to: _End, chance: random.Random) -> bool:
         """Perhaps the connection is broken here, or within the message."""
-        if self.link.happens("dropped", self.link.faults.drop):
+        if self._happens("dropped", self.link.faults.drop, chance):
             self.drop()
             return True
-        if self.link.happens("cut", self.link.faults.cut):
+        if self._happens("cut", self.link.faults.cut, chance):
             data = to.encode(message)
-            to.send(data[: self.link.cut_point(len(data))])
+            to.send(data[: chance.randrange(1, len(data))])
             self.near.close()
             self.far.close()
             return True
         return False
 
-    async def _pause(self) -> None:
-        if self.link.happens("delayed", self.link.faults.delay):
-            await asyncio.sleep(self.link.seconds(self.link.faults.delay_up_to))
+    async def _pause(self, chance: random.Random) -> None:
+        if self._happens("delayed", self.link.faults.delay, chance):
+            await asyncio.sleep(chance.uniform(0.0, self.link.faults.delay_up_to))
 
-    async def _pass_on(self, message: Frame, to: _End) -> None:
+    async def _pass_on(self, message: Frame, to: _End, chance: random.Random) -> None:
         data = to.encode(message)
-        if not self.link.happens("split", self.link.faults.split):
+        if not self.link.splits or not self._happens("split", self.link.faults.split, chance):
             to.send(data)
             return
         for at in range(len(data)):

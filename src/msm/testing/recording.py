@@ -44,7 +44,8 @@ class Recording:
         {"t": 0.0, "kind": "request", "transaction": 1, "unit": 1, "pdu": "0300000004"}
         {"t": 0.0021, "kind": "reply", "transaction": 1, "unit": 1, "pdu": "03080000000000070000"}
 
-    It may be used by several doors at a time, from whatever thread.
+    Each door needs a recording of its own. That of a server tells its connections apart by their number,
+    ``"connection"``.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -73,15 +74,14 @@ class Recording:
             if self._pcap:
                 self._packet(at, message)
             else:
-                self._line(
-                    {
-                        "t": round(at, 6),
-                        "kind": "request" if message.request else "reply",
-                        "transaction": message.transaction,
-                        "unit": message.unit,
-                        "pdu": message.pdu.hex(),
-                    }
-                )
+                told: dict[str, Any] = {
+                    "t": round(at, 6),
+                    "kind": "request" if message.request else "reply",
+                    "transaction": message.transaction,
+                    "unit": message.unit,
+                    "pdu": message.pdu.hex(),
+                }
+                self._line(told | {"connection": message.connection} if message.connection else told)
             self._file.flush()
 
     def _line(self, told: dict[str, Any]) -> None:
@@ -157,7 +157,14 @@ def recorded(path: str | Path) -> Iterator[Message]:
             pdu = bytes.fromhex(told["pdu"])
             if not pdu:
                 raise ValueError("pdu is empty")
-            yield Message(float(told["t"]), kind == "request", int(told["transaction"]), int(told["unit"]), pdu)
+            yield Message(
+                float(told["t"]),
+                kind == "request",
+                int(told["transaction"]),
+                int(told["unit"]),
+                pdu,
+                int(told.get("connection", 0)),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise RecordingError(f"{path}, line {number}: {error!r}") from None
 

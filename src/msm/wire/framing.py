@@ -32,6 +32,8 @@ class Message(NamedTuple):
     unit: int
     pdu: bytes
     """Function code and data."""
+    connection: int = 0
+    """Of a server: which connection it came by, counted from 1."""
 
 
 class MbapFramer:

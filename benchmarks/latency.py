@@ -1,0 +1,122 @@
+"""How long it takes: an assignment until the device has it, and what the doors cost. Prints JSON, in microseconds.
+
+The baseline is a bare round trip, by a blocking socket, and the wake-up of one thread by another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import statistics
+import struct
+import sys
+import threading
+import time
+
+from msm import AsyncModbusClient, MemoryStore, MemoryVariable, ModbusClient
+
+TIMES = 400
+REQUEST = struct.pack(">HHHBBHHB", 1, 0, 9, 1, 16, 0, 1, 2) + b"\0\1"
+
+
+class Press(MemoryStore, size=8):
+    """One word is enough."""
+
+    speed = MemoryVariable.word(0)
+
+
+def round_trip(port: int) -> float:
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        taken = []
+        for _ in range(TIMES):
+            began = time.perf_counter()
+            sock.sendall(REQUEST)
+            sock.recv(100)
+            taken.append(time.perf_counter() - began)
+            time.sleep(0.001)
+    return statistics.median(taken)
+
+
+def wake_up() -> float:
+    """From the release of a lock to the thread that waits for it."""
+    latch, taken, began = threading.Lock(), [], [0.0]
+    latch.acquire()
+
+    def wait() -> None:
+        for _ in range(TIMES):
+            latch.acquire()
+            taken.append(time.perf_counter() - began[0])
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    for _ in range(TIMES):
+        time.sleep(0.001)
+        began[0] = time.perf_counter()
+        latch.release()
+    thread.join()
+    return statistics.median(taken)
+
+
+def assignment(port: int) -> float:
+    """From the assignment to the acknowledgement, on an idle link."""
+    press = Press()
+    with ModbusClient(press, f"tcp://127.0.0.1:{port}", period=86400) as client:
+        taken = []
+        for number in range(TIMES):
+            acknowledged = client.ledger.acknowledged
+            began = time.perf_counter()
+            press.speed = number
+            while client.ledger.acknowledged == acknowledged:
+                time.sleep(0)  # let the other thread have the interpreter
+            taken.append(time.perf_counter() - began)
+            time.sleep(0.001)
+    return statistics.median(taken)
+
+
+def facade(port: int) -> tuple[float, float]:
+    """`refresh()` by the synchronous door, and by the engine itself."""
+
+    async def engine() -> float:
+        async with AsyncModbusClient(Press(), f"tcp://127.0.0.1:{port}", period=86400) as client:
+            taken = []
+            for _ in range(TIMES):
+                began = time.perf_counter()
+                await client.refresh()
+                taken.append(time.perf_counter() - began)
+            return statistics.median(taken)
+
+    with ModbusClient(Press(), f"tcp://127.0.0.1:{port}", period=86400) as client:
+        taken = []
+        for _ in range(TIMES):
+            began = time.perf_counter()
+            client.refresh()
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken), asyncio.run(engine())
+
+
+def start_up(port: int) -> float:
+    """From making a client to its first exchange."""
+    taken = []
+    for _ in range(20):
+        began = time.perf_counter()
+        client = ModbusClient(Press(), f"tcp://127.0.0.1:{port}")
+        client.run()
+        taken.append(time.perf_counter() - began)
+        client.kill()
+    return statistics.median(taken)
+
+
+if __name__ == "__main__":
+    port = int(sys.argv[1])
+    door, engine = facade(port)
+    figures = {
+        "bare round trip": round_trip(port),
+        "thread wake-up": wake_up(),
+        "assignment to acknowledgement": assignment(port),
+        "refresh(), synchronous door": door,
+        "refresh(), engine": engine,
+        "start to first exchange": start_up(port),
+    }
+    print(json.dumps({name: seconds * 1e6 for name, seconds in figures.items()}))

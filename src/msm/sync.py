@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import functools
 import os
+import sys
 import threading
 import time
 import weakref
@@ -37,6 +38,7 @@ P = ParamSpec("P")
 Engine = TypeVar("Engine", bound="AsyncModbusServer | AsyncModbusClient")
 
 GRACE = 2.0  # seconds beyond `linger` that kill() waits for the thread
+AT_ONCE = 0.1  # seconds that stopping takes where nothing is pending
 AT_EXIT = 0.8  # seconds that doors nobody killed may hold up the end of the program, all together
 
 
@@ -128,7 +130,8 @@ class Worker:
         await self._stop.wait()
 
     def _begin_what_waits(self) -> None:
-        while self._waiting:
+        # What comes when the end has begun would be a task that nobody runs any more: it fails when the loop is closed.
+        while self._waiting and self._stop is not None and not self._stop.is_set():
             call = self._waiting.popleft()
             self._begun.add(call)  # a loop holds its tasks weakly
             call.begin(self._begun.discard)
@@ -254,7 +257,8 @@ class _Door(ABC, Generic[Engine]):
         """Stop, and wait until the thread has ended.
 
         Idempotent and bounded in time, from any thread. From a callback of this door it stops
-        without waiting, since the callback itself is what would have to end first.
+        without waiting, since the callback itself is what would have to end first. So it does in a signal handler that
+        has interrupted an assignment: the thread ends when that goes on.
         """
         first, self._killed = not self._killed, True
         worker = self._worker
@@ -264,7 +268,8 @@ class _Door(ABC, Generic[Engine]):
             _running.discard(self)
         # Each time: Ctrl+C may have come between the first time and this.
         worker.end(self._engine.stop)
-        worker.join(self._patience)
+        if not worker.join(min(AT_ONCE, self._patience)) and not _interrupts_the_memory():
+            worker.join(self._patience)
 
     @abstractmethod
     def run(self) -> None:
@@ -470,6 +475,17 @@ class ModbusMasterTCP(ModbusClient):
 
 def _tcp(host: str, port: int) -> str:
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _interrupts_the_memory() -> bool:
+    """Is this a signal handler that has interrupted this thread while it holds the lock of a memory?"""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith("msm.memory.") and module != "msm.memory.changes":
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 _running: weakref.WeakSet[_Door[Any]] = weakref.WeakSet()

@@ -1,0 +1,185 @@
+"""What was measured, as a table against what is demanded, and as plots."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "explanation" / "performance.md"
+BEGIN, END = "<!-- table: written by `nox -s bench` -->", "<!-- end of the table -->"
+
+
+def machine() -> str:
+    """Where it was measured."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            cpu = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        cpu = platform.processor() or "unknown"
+    return f"{os.cpu_count()} cores, {cpu}, {platform.system()}, Python {platform.python_version()}"
+
+
+class Ratios:
+    """Ratios of one contender to another, over scenarios: by median of the rounds, each within its round."""
+
+    def __init__(self, rows: dict[str, dict[str, list[float]]]) -> None:
+        self.rows = rows
+
+    def of(
+        self, ours: str, theirs: str, *, match: str = "", without: str = "\0"
+    ) -> list[tuple[str, float, float, float]]:
+        """(scenario, median, least, most) for each scenario that both have."""
+        found = []
+        for scenario, row in self.rows.items():
+            if match in scenario and without not in scenario and ours in row and theirs in row:
+                each = [mine / other for mine, other in zip(row[ours], row[theirs], strict=False) if other]
+                if each:
+                    found.append((scenario, statistics.median(each), min(each), max(each)))
+        return found
+
+
+def _worst(ratios: list[tuple[str, float, float, float]]) -> tuple[float, str]:
+    if not ratios:
+        return float("nan"), "not measured"
+    scenario, median, least, most = min(ratios, key=lambda each: each[1])
+    return median, f"{median:.2f} ({least:.2f} to {most:.2f}; {scenario.partition(': ')[2] or scenario})"
+
+
+Row = tuple[str, str, str, bool]
+
+
+def rows(found: dict[str, Any]) -> list[Row]:
+    """(what, demanded, measured, met) for each row of the demands."""
+    told: list[Row] = []
+
+    def at_least(what: str, demanded: float, ratios: list[tuple[str, float, float, float]], whom: str) -> None:
+        median, text = _worst(ratios)
+        told.append((what, f"{demanded:g} x {whom}", text, median >= demanded))
+
+    def at_most(what: str, demanded: str, value: float, limit: float, text: str) -> None:
+        told.append((what, demanded, text, value <= limit))
+
+    if "servers" in found:
+        servers = Ratios(found["servers"])
+        for connections in (8, 64):
+            one = f"{connections} connections, 1 outstanding"
+            what = f"server, {connections} connections, one outstanding"
+            at_least(what, 1.0, servers.of("msm", "libmodbus", match=one), "libmodbus")
+            at_least(what, 0.6, servers.of("msm", "C, epoll", match=one), "the C epoll floor")
+            reads = [each for each in servers.of("msm", "pymodbus", match=one) if "fc03-125" in each[0]]
+            at_least(f"{what}, 125 words", 8.0, reads, "pymodbus")
+        at_least("server, 16 outstanding", 5.0, servers.of("msm", "libmodbus", match="16 outstanding"), "libmodbus")
+    if "clients" in found:
+        clients = Ratios(found["clients"])
+        one, many = "10000 words, 1 outstanding", "10000 words, 16 outstanding"
+        at_least("poll of 10,000 words, one outstanding", 0.75, clients.of("msm", "libmodbus", match=one), "libmodbus")
+        at_least("the same", 1.3, clients.of("msm", "pymodbus", match=one), "pymodbus, async")
+        at_least("the same", 1.0, clients.of("msm", "pyModbusTCP", match=one), "pyModbusTCP")
+        at_least("the same with 16 outstanding", 5.0, clients.of("msm", "libmodbus", match=many), "libmodbus")
+        at_least("the same", 10.0, clients.of("msm", "pymodbus", match=many), "pymodbus, async")
+    if "many: cpu" in found:
+        scenario, row = list(found["many: cpu"].items())[-1]
+        share = {name: statistics.median(figures) for name, figures in row.items()}
+        floor, ours, theirs = share["C, epoll"], share["many-msm"], share["many-pymodbus"]
+        text = f"{ours:.1%} of a core; the C poller {floor:.1%}, pymodbus {theirs:.1%}"
+        at_most(scenario, "half of pymodbus' CPU", ours, theirs / 2, text)
+        at_most(scenario, "2 x the C poller's CPU", ours, 2 * floor, text)
+        late = statistics.median(found["many: p99 ms"][scenario]["many-msm"])
+        at_most(scenario, "p99 of the period error under 20 ms", late, 20, f"{late:.1f} ms")
+    if "latency" in found:
+        latency = {name: statistics.median(figures) for name, figures in found["latency"].items()}
+        taken = latency["assignment to acknowledgement"]
+        base = 2 * latency["bare round trip"] + latency["thread wake-up"]
+        text = (
+            f"{taken:.0f} us; round trip {latency['bare round trip']:.0f}, wake-up {latency['thread wake-up']:.0f} us"
+        )
+        at_most("assignment to device memory, idle link", "2 x a round trip and a wake-up", taken, base, text)
+    if "attributes" in found:
+        each = found["attributes"]["uint32, on an instance"]
+        at_most("get a uint32, declared on an instance", "4 x a property", each["get"], 4, f"{each['get']:.1f}")
+        at_most("set a uint32, declared on an instance", "8 x a property", each["set"], 8, f"{each['set']:.1f}")
+    if "imports" in found:
+        row = {name: statistics.median(figures) for name, figures in found["imports"]["import"].items()}
+        ratio = row["msm"] / row["asyncio"]
+        at_most("import msm", "2 x import asyncio", ratio, 2, f"{ratio:.2f}")
+    return told
+
+
+def table(found: dict[str, Any]) -> str:
+    """The rows as they stand in the page."""
+    lines = [f"Measured on {found['machine']}.", "", "| what | at least | measured | |", "|---|---|---|---|"]
+    lines += [
+        f"| {what} | {demanded} | {text} | {'met' if met else '**not met**'} |"
+        for what, demanded, text, met in rows(found)
+    ]
+    return "\n".join(lines)
+
+
+def write(found: dict[str, Any]) -> None:
+    """Into the docs: the figures, the plots, the table."""
+    (DOCS / "_static" / "performance.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    plot(found)
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table(found)}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+
+
+def plot(found: dict[str, Any]) -> None:
+    """Servers, clients, and how the cost grows with words and with devices."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "msm"
+    from matplotlib import pyplot
+
+    def bars(rows: dict[str, dict[str, list[float]]], scenarios: list[str], title: str, file: str, unit: str) -> None:
+        figure, axes = pyplot.subplots(figsize=(8, 4))
+        names = [name for name in rows[scenarios[0]] if all(name in rows[each] for each in scenarios)]
+        for number, name in enumerate(names):
+            heights = [statistics.median(rows[each][name]) for each in scenarios]
+            places = [at + number * 0.8 / len(names) for at in range(len(scenarios))]
+            axes.bar(places, heights, 0.8 / len(names), label=name)
+        axes.set_xticks(
+            [at + 0.4 for at in range(len(scenarios))], [each.partition(": ")[2] for each in scenarios], fontsize=8
+        )
+        axes.set_yscale("log")
+        axes.set_ylabel(unit)
+        axes.set_title(title)
+        axes.legend(fontsize=8)
+        figure.tight_layout()
+        figure.savefig(DOCS / "_static" / file, metadata={"Date": None})
+        pyplot.close(figure)
+
+    def lines(rows: dict[str, dict[str, list[float]]], title: str, file: str, x: str, y: str, *, per: bool) -> None:
+        figure, axes = pyplot.subplots(figsize=(8, 4))
+        for name in next(iter(rows.values())):
+            points = [(int(each.split()[0]), statistics.median(row[name])) for each, row in rows.items() if name in row]
+            axes.plot(
+                [at for at, _ in points], [1e6 / value if per else value for _, value in points], "o-", label=name
+            )
+        axes.set(xlabel=x, ylabel=y, title=title, xscale="log", yscale="log")
+        axes.legend(fontsize=8)
+        figure.tight_layout()
+        figure.savefig(DOCS / "_static" / file, metadata={"Date": None})
+        pyplot.close(figure)
+
+    reads = [each for each in found["servers"] if "fc03-125" in each and "1 connections" not in each]
+    bars(found["servers"], reads, "Server: reads of 125 words", "performance-server.svg", "requests a second")
+    polls = {
+        each.removeprefix("client: "): row for each, row in found["clients"].items() if each.endswith(" 1 outstanding")
+    }
+    lines(
+        polls, "Client: one poll, one request outstanding", "performance-client.svg", "words", "microseconds", per=True
+    )
+    lines(
+        found["many: cpu"],
+        "Devices of 125 words, once a second",
+        "performance-devices.svg",
+        "devices",
+        "cores",
+        per=False,
+    )

@@ -1,0 +1,80 @@
+"""Measures how fast MSM is, beside its peers, and writes what it found.
+
+python -m benchmarks.run                 everything, about half an hour: JSON, plots, and the table of the docs
+python -m benchmarks.run --quick         a look whether it works: small numbers, nothing is written into the docs
+python -m benchmarks.run --only servers  one part: servers, clients, many, attributes, latency, imports
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks import attributes, measure, report
+
+OPERATIONS = ["fc03-10", "fc03-125", "fc16-123", "fc01-2000", "fc23-10"]
+LOADS = [(1, 1), (8, 1), (64, 1), (1, 16), (8, 16), (64, 16)]
+PARTS = ("servers", "clients", "many", "attributes", "latency", "imports")
+
+
+def run(plan: measure.Plan, parts: list[str], *, quick: bool) -> dict[str, Any]:
+    """All parts, as JSON can hold them."""
+
+    def plain(results: measure.Results) -> dict[str, Any]:
+        return {
+            scenario: {name: asdict(each)["figures"] for name, each in row.items()} for scenario, row in results.items()
+        }
+
+    found: dict[str, Any] = {"machine": report.machine()}
+    if "servers" in parts:
+        contenders = ("C, epoll", "libmodbus", "msm", "pymodbus") if quick else measure.SERVERS
+        operations = ["fc03-125", "fc23-10"] if quick else OPERATIONS
+        found["servers"] = plain(measure.servers(plan, operations, [(8, 1), (8, 16)] if quick else LOADS, contenders))
+    if "clients" in parts:
+        found["clients"] = plain(measure.clients(plan, [125, 1000] if quick else [10, 125, 1000, 10_000], [1, 16]))
+    if "many" in parts:
+        shares, errors, memory = measure.many(plan, [20] if quick else [1, 100, 500, 1000], 1.5 if quick else 5.0)
+        found |= {"many: cpu": plain(shares), "many: p99 ms": plain(errors), "many: kB": plain(memory)}
+    if "attributes" in parts:
+        found["attributes"] = attributes.measure()
+    if "latency" in parts:
+        with measure.server([plan.programs["floor_server"]]) as port:
+            rounds = [
+                json.loads(subprocess.run(plan.python("latency.py", port), check=True, capture_output=True).stdout)
+                for _ in range(plan.rounds)
+            ]
+        found["latency"] = {name: [each[name] for each in rounds] for name in rounds[0]}
+    if "imports" in parts:
+        found["imports"] = plain(measure.imports(plan))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
+    parser.add_argument("--json", type=Path, help="a file for all figures")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        programs = measure.build(Path(folder))
+        rounds, seconds = (1, 0.1) if given.quick else (given.rounds, given.seconds)
+        plan = measure.Plan(rounds, seconds, programs, lambda text: print(text, file=sys.stderr, flush=True))
+        found = run(plan, given.only, quick=given.quick)
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    print(report.table(found))
+    if not given.quick and set(given.only) == set(PARTS):
+        report.write(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -81,3 +81,10 @@ def soak(session: nox.Session) -> None:
     """Measure the reliability table in its long form, about half an hour, and write it into the docs."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.reliability", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed beside the peers, about half an hour; `nox -s bench -- --quick` looks whether it works."""
+    session.install("-e", ".[bench]")
+    session.run("python", "-m", "benchmarks.run", *session.posargs)

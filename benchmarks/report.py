@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
 from pathlib import Path
 from typing import Any
-
-DOCS = Path(__file__).parent.parent / "docs"
-PAGE = DOCS / "explanation" / "performance.md"
-BEGIN, END = "<!-- table: written by `nox -s bench` -->", "<!-- end of the table -->"
 
 
 def machine() -> str:
@@ -120,15 +115,7 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write(found: dict[str, Any]) -> None:
-    """Into the docs: the figures, the plots, the table."""
-    (DOCS / "_static" / "performance.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    plot(found)
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table(found)}\n\n{END}{rest.partition(END)[2]}", "utf-8")
-
-
-def plot(found: dict[str, Any]) -> None:
+def plot(found: dict[str, Any], folder: Path) -> None:
     """Servers, clients, and how the cost grows with words and with devices."""
     import matplotlib as mpl
 
@@ -151,7 +138,7 @@ def plot(found: dict[str, Any]) -> None:
         axes.set_title(title)
         axes.legend(fontsize=8)
         figure.tight_layout()
-        figure.savefig(DOCS / "_static" / file, metadata={"Date": None})
+        figure.savefig(folder / file, metadata={"Date": None})
         pyplot.close(figure)
 
     def lines(rows: dict[str, dict[str, list[float]]], title: str, file: str, x: str, y: str, *, per: bool) -> None:
@@ -164,7 +151,7 @@ def plot(found: dict[str, Any]) -> None:
         axes.set(xlabel=x, ylabel=y, title=title, xscale="log", yscale="log")
         axes.legend(fontsize=8)
         figure.tight_layout()
-        figure.savefig(DOCS / "_static" / file, metadata={"Date": None})
+        figure.savefig(folder / file, metadata={"Date": None})
         pyplot.close(figure)
 
     reads = [each for each in found["servers"] if "fc03-125" in each and "1 connections" not in each]

@@ -1,7 +1,7 @@
-"""Measures how fast MSM is, beside its peers, and writes what it found.
+"""Measures how fast MSM is, beside its peers.
 
-python -m benchmarks.run                 everything, about half an hour: JSON, plots, and the table of the docs
-python -m benchmarks.run --quick         a look whether it works: small numbers, nothing is written into the docs
+python -m benchmarks.run                 everything, about half an hour
+python -m benchmarks.run --quick         a look whether it works: small numbers
 python -m benchmarks.run --only servers  one part: servers, clients, many, attributes, latency, imports
 """
 
@@ -62,6 +62,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
     parser.add_argument("--json", type=Path, help="a file for all figures")
+    parser.add_argument("--plots", type=Path, help="a folder for plots; needs all parts")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         programs = measure.build(Path(folder))
@@ -71,8 +72,8 @@ def main() -> int:
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(report.table(found))
-    if not given.quick and set(given.only) == set(PARTS):
-        report.write(found)
+    if given.plots:
+        report.plot(found, given.plots)
     return 0
 
 

@@ -764,3 +764,60 @@ def test_only_what_is_writable_can_be_written() -> None:
 def test_ranges_that_are_none(writable: Any, message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
         AsyncModbusServer(MemoryStore(1), FREE, writable=writable)
+
+
+def test_a_client_that_has_reset_its_connection_is_still_known(mem: MemoryStore) -> None:
+    """What it has sent is still read, though the socket does not know any more whose it was."""
+    with served(mem, allow=["10.0.0.0/8"]) as server:
+        for _ in range(50):
+            with socket.create_connection(("127.0.0.1", port_of(server.endpoint))) as sock:
+                sock.send(mbap(write_one(3, 0x1234)))
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_until(lambda: not peers(server))
+        assert mem[3] == 0
+
+
+def test_who_is_leaving_keeps_no_place(mem: MemoryStore) -> None:
+    """Something that is no Modbus behind a write that is never decided, and replies that nobody takes."""
+    hold = threading.Event()
+    limits: dict[str, Any] = {"unsent_deadline": 0.4, "frame_deadline": 0.4, "max_connections": 2}
+    with served(mem, before_write=lambda _: hold.wait(10) and None, **limits) as server:
+        attackers = []
+        for _ in range(5):
+            raw = RawClient(server.endpoint)
+            raw.send(mbap(LONG_READ) * 3 + mbap(write_one(3, 1)) + mbap(READ) + b"garbage garbage")
+            attackers.append(raw)
+            assert len(peers(server)) <= 3
+        wait_until(lambda: not peers(server), what="all of them are gone")
+        hold.set()
+        for raw in attackers:
+            raw.socket.close()
+
+
+def test_what_the_application_is_asked_at_a_time_is_bounded(mem: MemoryStore) -> None:
+    hold = threading.Event()
+    asked: list[RemoteWrite] = []
+
+    def wait(write: RemoteWrite) -> None:
+        asked.append(write)
+        hold.wait(10)
+
+    with served(mem, before_write=wait) as server:
+        servant = server._engine._units[1]
+        for number in range(64):
+            with client_from(server, f"127.0.5.{number // 4 + 1}") as raw:
+                raw.send(mbap(write_one(3, 1)))
+                wait_until(lambda: len(servant._asked) == number + 1)  # noqa: B023 - within this turn
+        with RawClient(server.endpoint) as raw:
+            assert raw.ask(write_one(3, 1)) == bytes((0x86, BUSY))
+        assert len(asked) <= 64
+        hold.set()
+
+
+def test_a_hook_that_wants_to_end_everything_ends_nothing(mem: MemoryStore) -> None:
+    def leave(_write: RemoteWrite) -> None:
+        sys.exit(3)
+
+    with served(mem, before_write=leave) as server, RawClient(server.endpoint) as raw:
+        assert raw.ask(write_one(3, 1)) == b"\x86\x04"
+        assert raw.ask(READ)[:2] == b"\x03\x02"

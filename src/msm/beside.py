@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
+from collections import deque
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
 
+import anyio.to_thread
+
 from msm.functions import Functions, encoded
-from msm.servant import Answer
+from msm.servant import MOST_ASKED, Answer, Reply, guarded
 from msm.wire import other_pdu, pymodbus_codec
-from msm.wire.pdu import ILLEGAL_DATA_ADDRESS, ILLEGAL_DATA_VALUE, Refusal
+from msm.wire.pdu import ILLEGAL_DATA_ADDRESS, ILLEGAL_DATA_VALUE, SERVER_DEVICE_BUSY, Refusal
 
 # The objects of each stream (application protocol V1.1b3, section 6.21): a stream holds those of the ones before it.
 _LAST_OBJECT = {other_pdu.BASIC: 0x02, other_pdu.REGULAR: 0x7F, other_pdu.EXTENDED: 0xFF}
+AT_ONCE = (list, tuple, array, bytearray, deque)  # these do not wait for anything
 _SINGLE_TOO = 0x80  # added to the conformity level: objects can be asked for one by one as well
 
 
-def answers(functions: Functions) -> dict[int, Answer]:
+def answers(functions: Functions) -> dict[int, Callable[[bytes], Reply]]:
     """Who answers which function; what has nothing to say is left out, and refused by exception 01."""
-    found: dict[int, Answer] = {}
+    found: dict[int, Callable[[bytes], Reply]] = {}
     if functions.exception_status is not None:
-        found[other_pdu.READ_EXCEPTION_STATUS] = _exception_status(functions.exception_status)
+        found[other_pdu.READ_EXCEPTION_STATUS] = _in_a_thread(_exception_status(functions.exception_status))
     if functions.server_id is not None:
         found[other_pdu.REPORT_SERVER_ID] = _server_id(encoded(functions.server_id))
     if functions.files:
-        found[other_pdu.READ_FILE_RECORD] = _file_reader(functions.files)
-        found[other_pdu.WRITE_FILE_RECORD] = _file_writer(functions.files)
+        at_once = all(isinstance(file, AT_ONCE) for file in functions.files.values())
+        for code, make in ((other_pdu.READ_FILE_RECORD, _file_reader), (other_pdu.WRITE_FILE_RECORD, _file_writer)):
+            found[code] = make(functions.files) if at_once else _in_a_thread(make(functions.files))
     if functions.fifos:
-        found[other_pdu.READ_FIFO_QUEUE] = _fifo_reader(functions.fifos)
+        reader = _fifo_reader(functions.fifos)
+        at_once = all(isinstance(fifo, AT_ONCE) for fifo in functions.fifos.values())
+        found[other_pdu.READ_FIFO_QUEUE] = reader if at_once else _in_a_thread(reader)
     if functions.identification:
         objects = {number: encoded(text) for number, text in sorted(functions.identification.items())}
         found[other_pdu.DEVICE_IDENTIFICATION] = _identification(objects)
     return found
+
+
+def _in_a_thread(answer: Answer) -> Callable[[bytes], Reply]:
+    """What an application gives may take its time: other clients do not wait for it."""
+    running: set[asyncio.Task[bytes]] = set()  # a loop holds its tasks weakly
+
+    async def run(request: bytes) -> bytes:
+        return await anyio.to_thread.run_sync(guarded, answer, request, abandon_on_cancel=True)
+
+    def begin(request: bytes) -> Reply:
+        if len(running) >= MOST_ASKED:
+            raise Refusal(SERVER_DEVICE_BUSY)
+        task = asyncio.get_running_loop().create_task(run(request), name=f"msm function {request[0]:02X}")
+        running.add(task)
+        task.add_done_callback(running.discard)
+        return task
+
+    return begin
 
 
 def _exception_status(status: Callable[[], int]) -> Answer:
@@ -66,12 +92,21 @@ def _file_writer(files: Mapping[int, MutableSequence[int]]) -> Answer:
         parts = other_pdu.parse_file_write(request)
         for part in parts:  # all of them, before the first is written: a refused request changes nothing
             _check_file(files, other_pdu.FileRead(part.file, part.record, len(part.data) // 2))
+        stores = []
         for part in parts:
-            file = files[part.file]
             words = [int.from_bytes(part.data[at : at + 2], "big") for at in range(0, len(part.data), 2)]
             # One slice, so that nobody sees half of it; and an array takes nothing but another array.
+            file, place = files[part.file], slice(part.record, part.record + len(words))
             typecode = getattr(file, "typecode", "")
-            file[part.record : part.record + len(words)] = array(typecode, words) if typecode else words
+            stores.append((file, place, array(typecode, words) if typecode else words, file[place]))
+        done = 0
+        try:
+            for done, (file, place, new, _) in enumerate(stores, 1):  # noqa: B007 - told below
+                file[place] = new
+        except BaseException:
+            for file, place, _, old in stores[:done]:
+                file[place] = old
+            raise
         return request
 
     return answer

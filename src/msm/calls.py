@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TypeVar
 
-from msm.errors import ValueRangeError, device_error
+from msm.errors import ProtocolError, ValueRangeError, device_error
 from msm.wire import other_pdu, pdu, pymodbus_codec
 from msm.wire.other_pdu import EventLog, ServerId
 
@@ -39,6 +39,7 @@ class Calls(ABC):
         :param unit: which unit to ask.
         :returns: function code and data.
         :raises DeviceError: the device answered with an exception code.
+        :raises ProtocolError: the reply is to another function.
         :raises LinkTimeoutError: the time was up first.
         """
         if not 1 <= len(request) <= 253:
@@ -46,6 +47,8 @@ class Calls(ABC):
         reply = await self._ask(bytes(request), timeout, unit)
         if reply[0] == request[0] | 0x80 and len(reply) == 2:
             raise device_error(reply[1], pdu.describe(request))
+        if reply[0] != request[0]:
+            raise ProtocolError(f"{pdu.describe(request)}: answered by function {reply[0]:02X}")
         return reply
 
     async def read_write(
@@ -193,7 +196,7 @@ class Calls(ABC):
         while first is not None and first not in objects:
             left = max(0.0, deadline - asyncio.get_running_loop().time())
             request = pymodbus_codec.identification_request(other_pdu.EXTENDED, first)
-            part = pymodbus_codec.parse_identification(await self._ask(request, left, unit))
+            part = pymodbus_codec.parse_identification(await self._ask(request, left, unit), other_pdu.EXTENDED)
             objects |= {number: text.decode("utf-8", "replace") for number, text in part.objects.items()}
             first = part.next_object
         return objects

@@ -23,12 +23,12 @@ from msm.exchange.ledger import Ledger, Totals
 from msm.exchange.plan import MAX_READ_WORDS, worth_joining
 from msm.exchange.schedule import LinkState
 from msm.exchange.stats import Stats
-from msm.keywords import ClientKeywords, ClientSettings, by_unit, check_wait
+from msm.keywords import ClientKeywords, ClientSettings, by_unit, check_unit, check_wait
 from msm.memory.store import MemoryStore
 from msm.reporting import Reporter, guarded
 from msm.unit import Unit
 from msm.wire import pdu
-from msm.wire.endpoint import Endpoint
+from msm.wire.endpoint import Endpoint, tls_context
 from msm.wire.link import ClientLink, connect
 
 log = logging.getLogger("msm.client")
@@ -180,11 +180,14 @@ class AsyncModbusClient(Calls):
 
         :param wait: seconds for that; 0 returns at once and keeps trying.
         :raises ConnectError: no exchange within `wait`; nothing is left running.
+        :raises DeclarationError: a certificate is missing, or is none.
         :raises StateError: it was started before.
         """
         wait = check_wait("wait", wait)
         if self._task is not None or self._closed:
             raise StateError(f"{self.endpoint}: a client runs once, make a new one")
+        if self._endpoint.scheme == "tls":
+            tls_context(self._endpoint, self.settings.tls, server=False)  # what is wrong with it is told at once
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._supervise(), name=f"msm client {self.endpoint}")
         if not wait:
@@ -277,6 +280,8 @@ class AsyncModbusClient(Calls):
 
     async def _ask(self, request: bytes, timeout: float, unit: int | None) -> bytes:
         timeout = check_wait("timeout", timeout)
+        if unit is not None:
+            check_unit(unit)
         asked = pdu.describe(request)
         self._check_running(asked)
         try:
@@ -289,9 +294,14 @@ class AsyncModbusClient(Calls):
 
     async def _call(self, unit: int | None, request: bytes) -> bytes:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._calls.append((next(iter(self._units)) if unit is None else unit, request, answer))
-        self._pump()
-        return await answer
+        call = (next(iter(self._units)) if unit is None else unit, request, answer)
+        self._calls.append(call)
+        try:
+            self._pump()
+            return await answer
+        finally:
+            if call in self._calls:  # nobody waits for it any more
+                self._calls.remove(call)
 
     async def _wait(self, done: Callable[[], bool], timeout: float) -> None:
         """Wait for a condition that only the engine's own steps can bring about."""

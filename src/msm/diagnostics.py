@@ -93,12 +93,20 @@ class Diagnostics:
             reply = answer(request)
         if broadcast or reply is None or was_listening:
             self._unanswered += not was_listening
+            self._exceptions += broadcast and isinstance(reply, bytes) and reply[0] & 0x80 != 0
             return None
+        if restart and not reply_is_refusal(reply):
+            return reply  # section 6.8: answered before it starts anew, so it counts for what was before
         if isinstance(reply, bytes):
             self._note_sent(request, reply)
         else:
             reply.add_done_callback(lambda done: None if done.cancelled() else self._note_sent(request, done.result()))
         return reply
+
+    def ignored(self) -> None:
+        """A broadcast that asks for an answer, which nobody gives."""
+        self._note_received(True)
+        self._unanswered += 1
 
     def _note_received(self, broadcast: bool) -> None:
         self._received += 1
@@ -194,6 +202,11 @@ class Diagnostics:
         _expect(data, _ZERO)
         self._clear()
         return True
+
+
+def reply_is_refusal(reply: Reply) -> bool:
+    """Is it an exception reply?"""
+    return isinstance(reply, bytes) and reply[0] & 0x80 != 0
 
 
 def _expect(data: bytes, *allowed: bytes) -> None:

@@ -30,10 +30,11 @@ class Functions:
     server_id: str | bytes | None = None
     """Function 17: what the device calls itself, at most 250 bytes."""
     exception_status: Callable[[], int] | None = None
-    """Function 07: gives eight bits, 0 to 255, at once: it is called in the server's own thread."""
+    """Function 07: gives eight bits, 0 to 255. It is called in a thread of its own, and may take its time."""
     files: Mapping[int, MutableSequence[int]] = field(default_factory=dict)
     """Functions 20 and 21: words by file number, 1 to 65535. Each file is a list, an `array`, or whatever of yours has
-    a length and takes slices; it has at most 10,000 words, and its length does not change."""
+    a length and takes slices, which is then used in a thread of its own. It has at most 10,000 words, and its
+    length does not change."""
     fifos: Mapping[int, Sequence[int]] = field(default_factory=dict)
     """Function 24: queues of words by their address, 0 to 65535, for example a `deque`. Reading does not empty them."""
     diagnostics: bool = False
@@ -55,8 +56,13 @@ class Functions:
             _text("server_id", self.server_id, LONGEST_SERVER_ID)
         for number, file in self.files.items():
             _number("file", number, 1, 65535)
-            if not isinstance(file, MutableSequence) and not hasattr(file, "__setitem__"):
-                raise DeclarationError(f"file {number}: {type(file).__name__} is no list of words that can be changed")
+            try:
+                file[0:0] = file[0:0]
+            except Exception as error:
+                kind = type(file).__name__
+                raise DeclarationError(f"file {number}: {kind} is no list of words that can be changed") from error
+            if getattr(file, "typecode", "L") not in "HIiLlQq" or isinstance(file, bytearray):
+                raise DeclarationError(f"file {number}: it has no room for words from 0 to 65535")
             if len(file) > FILE_RECORDS:
                 raise DeclarationError(f"file {number}: {len(file)} words are more than {FILE_RECORDS}")
         for address in self.fifos:

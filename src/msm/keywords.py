@@ -300,6 +300,14 @@ def by_unit(stores: MemoryStore | Mapping[int, MemoryStore], unit: int) -> dict[
     return units
 
 
+def check_unit(unit: Any) -> None:
+    """Is it a unit?
+
+    :raises DeclarationError: it is not a number from 0 to 255.
+    """
+    _whole("unit", unit, 0, 255)
+
+
 def check_wait(name: str, value: Any) -> float:
     """The seconds that a caller is ready to wait.
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from msm.servant import Reply
-from msm.wire import pdu
 from msm.wire.channel import Channel, Framer
 from msm.wire.framing import Frame, MbapFramer, Message, frame
 
@@ -33,8 +32,11 @@ class Host(Protocol):
     def left(self, peer: Peer) -> None:
         """A client is gone."""
 
-    def answer(self, unit: int, request: bytes, peer: Peer) -> Reply | None:
-        """The reply to a request, now or later, or nothing."""
+    def answer(self, unit: int, request: bytes, peer: Peer, *, busy: bool = False) -> Reply | None:
+        """The reply to a request, now or later, or nothing; where there is no time for it, that it is busy."""
+
+    def minds(self, unit: int) -> bool:
+        """On a line that others share: is that for us?"""
 
 
 _numbers = itertools.count(1)
@@ -69,6 +71,7 @@ class Peer:
         self._last = self._loop.time()
         self._frame_began: float | None = None
         self._full_since: float | None = None
+        self._leaving_since: float | None = None
         self._working = False
         self._paused = False
         self._ended = False
@@ -101,11 +104,15 @@ class Peer:
     @property
     def merit(self) -> tuple[bool, float]:
         """Who has more of it stays: who has finished a request and is not in the middle of a frame, and lately."""
-        return self._served > 0 and self._frame_began is None, self._last
+        settled = self._served > 0 and self._frame_began is None and self._leaving_since is None
+        return settled, self._last
 
     def overdue(self, now: float) -> str:
         """Which of its deadlines is over, in words; or nothing."""
         settings = self._settings
+        if self._leaving_since is not None:
+            over = now - self._leaving_since >= settings.unsent_deadline
+            return f"it has not taken its last replies for {settings.unsent_deadline:g} s" if over else ""
         late = self._frame_began is not None and now - self._frame_began >= settings.frame_deadline
         if late and not self._paused:
             return f"a frame was not complete within {settings.frame_deadline:g} s"
@@ -119,6 +126,8 @@ class Peer:
     def due(self) -> float:
         """When the first of its deadlines may be over, as things are."""
         settings = self._settings
+        if self._leaving_since is not None:
+            return self._leaving_since + settings.unsent_deadline
         due = math.inf
         if self._frame_began is not None and not self._paused:
             due = self._frame_began + settings.frame_deadline
@@ -146,6 +155,11 @@ class Peer:
         if self.leaving:
             return
         self._frame_began = None
+        if self.is_line:
+            frames = [each for each in frames if self._host.minds(each.unit)]
+            if frames and self._later:
+                # Whoever asks anew has given up what it asked before, and would take its answer for this one's.
+                self._later.clear()
         if not frames:
             return
         if self._channel is not None and not self._channel.can_pause:
@@ -170,10 +184,14 @@ class Peer:
 
     def broken(self, reason: str) -> None:
         """What came is no Modbus: what came before it is answered, then it is closed."""
+        if self._leaving_since is not None:
+            return
         self._host.report.say(logging.WARNING, "not Modbus", "closed the connection of %s: %s", self.name, reason)
-        while self._requests and not self._later:
-            self._work_once()
-        self.close()
+        self._leaving_since = self._loop.time()
+        self._ended = True
+        if not self._working:
+            self._work()
+        self._settle()
 
     def lost(self, cause: Exception | None) -> None:
         """It is gone."""
@@ -252,7 +270,7 @@ class Peer:
                 break
             (transaction, unit, request), busy = self._requests.popleft()
             if busy or len(self._later) >= self._settings.max_in_flight:
-                reply: Reply | None = pdu.refusal(request[0], pdu.SERVER_DEVICE_BUSY)
+                reply: Reply | None = self._host.answer(unit, request, self, busy=True)
             else:
                 reply = self._host.answer(unit, request, self)
             self._served += 1
@@ -307,6 +325,9 @@ class Peer:
     def close(self) -> None:
         """Send what is under way, then close."""
         self.leaving = True
+        if self._leaving_since is None:
+            self._leaving_since = self._loop.time()
+        self._requests.clear()
         if self._channel is not None:
             self._channel.close()
 

@@ -6,8 +6,9 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
+import anyio
 import anyio.to_thread
 
 from msm.errors import AddressError, DeviceError, ValueRangeError
@@ -21,13 +22,35 @@ Reply: TypeAlias = bytes | asyncio.Future[bytes]
 Answer: TypeAlias = Callable[[bytes], bytes]
 
 
-async def ask(before_write: BeforeWrite, write: RemoteWrite) -> Sequence[int] | None:
+async def ask(
+    before_write: BeforeWrite, write: RemoteWrite, limiter: anyio.CapacityLimiter | None = None
+) -> Sequence[int] | None:
     """What the application says; however long it takes, nobody else waits for it."""
     if inspect.iscoroutinefunction(before_write):
         answer: Sequence[int] | None = await before_write(write)
     else:
-        answer = await anyio.to_thread.run_sync(before_write, write, abandon_on_cancel=True)
+        answer = await anyio.to_thread.run_sync(before_write, write, abandon_on_cancel=True, limiter=limiter)
     return answer
+
+
+T = TypeVar("T", bytes, Reply)
+
+
+def guarded(answer: Callable[[bytes], T], request: bytes) -> T | bytes:
+    """What is answered, or the exception reply that says why not."""
+    try:
+        return answer(request)
+    except pdu.Refusal as refused:
+        return pdu.refusal(request[0], refused.code)
+    except AddressError:
+        return pdu.refusal(request[0], pdu.ILLEGAL_DATA_ADDRESS)
+    except Exception:
+        # Whatever fails here is our fault, not the client's: it is told so, and its connection lives.
+        log.exception("request %s failed", request.hex(" "))
+        return pdu.refusal(request[0], pdu.SERVER_DEVICE_FAILURE)
+
+
+MOST_ASKED = 64  # remote writes that the application is asked about at a time; beyond that exception 06
 
 
 class Servant:
@@ -45,13 +68,14 @@ class Servant:
         write_through: bool = False,
         before_write: BeforeWrite | None = None,
         writable: Writable | None = None,
-        functions: Mapping[int, Answer] | None = None,
+        functions: Mapping[int, Callable[[bytes], Reply]] | None = None,
     ) -> None:
         self._unit = unit
         self._image = image
         self._write_through = write_through
         self._before_write = before_write
         self._writable = writable
+        self._limiter: anyio.CapacityLimiter | None = None
         self._asked: set[asyncio.Task[bytes]] = set()
         self._functions: dict[int, Callable[[bytes], Reply]] = dict(functions or {})
         # A device without a table does not have the functions for it either.
@@ -79,16 +103,7 @@ class Servant:
         function = self._functions.get(request[0])
         if function is None:
             return pdu.refusal(request[0], pdu.ILLEGAL_FUNCTION)
-        try:
-            return function(request)
-        except pdu.Refusal as refused:
-            return pdu.refusal(request[0], refused.code)
-        except AddressError:
-            return pdu.refusal(request[0], pdu.ILLEGAL_DATA_ADDRESS)
-        except Exception:
-            # Whatever fails here is our fault, not the client's: it is told so, and its connection lives.
-            log.exception("request %s failed", request.hex(" "))
-            return pdu.refusal(request[0], pdu.SERVER_DEVICE_FAILURE)
+        return guarded(function, request)
 
     def give_up(self) -> None:
         """The server stops: writes that the application has not said anything about are not done any more."""
@@ -152,6 +167,10 @@ class Servant:
             raise pdu.Refusal(pdu.ILLEGAL_DATA_ADDRESS)
         if self._before_write is None:
             return self._perform(request, table, address, count, change, reply, mask)
+        if len(self._asked) >= MOST_ASKED:
+            raise pdu.Refusal(pdu.SERVER_DEVICE_BUSY)
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(MOST_ASKED)
         cells = change(self._image.read(table, address, count))
         write = RemoteWrite(self._unit, table, address, _values(table, count, cells))
         consulting = self._consult(request, write, change, reply, mask)
@@ -173,7 +192,7 @@ class Servant:
         assert self._before_write is not None
         table, address, count = write.table, write.address, len(write.values)
         try:
-            values = await ask(self._before_write, write)
+            values = await ask(self._before_write, write, self._limiter)
             if values is not None:
                 cells = _cells_of(table, count, values)
                 performed = self._perform(request, table, address, count, lambda _old: cells, reply, mask)
@@ -183,7 +202,10 @@ class Servant:
             return pdu.refusal(request[0], refused.code or pdu.SERVER_DEVICE_FAILURE)
         except AddressError:
             return pdu.refusal(request[0], pdu.ILLEGAL_DATA_ADDRESS)
-        except Exception:
+        except BaseException as error:  # sys.exit() in a hook ends neither the server nor the connection
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # by us: the server stops
             log.exception("before_write raised for %s; the write was refused", write)
             return pdu.refusal(request[0], pdu.SERVER_DEVICE_FAILURE)
         return performed if isinstance(performed, bytes) else await performed

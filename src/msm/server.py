@@ -24,6 +24,7 @@ from msm.wire import pdu
 from msm.wire.certificate import need_cryptography, role_of
 from msm.wire.endpoint import Endpoint
 from msm.wire.listening import Listener, listen
+from msm.wire.other_pdu import WRITE_FILE_RECORD
 from msm.wire.serial_framing import AsciiFramer, RtuFramer
 
 log = logging.getLogger("msm.server")
@@ -245,7 +246,7 @@ class AsyncModbusServer:
             self.report.say(logging.WARNING, "not allowed", "refused %s: it is in none of allow=", peer.address)
             return False
         if not peer.is_line:
-            others = [other for other in self._peers if not other.leaving]
+            others = list(self._peers)
             same = [other for other in others if other.address == peer.address]
             if len(same) >= settings.max_connections_per_address:
                 self._give_way(same, f"{settings.max_connections_per_address} connections from {peer.address}")
@@ -283,35 +284,51 @@ class AsyncModbusServer:
         messages, errors = self._past
         return messages + sum(each.heard for each in framers), errors + sum(each.errors for each in framers)
 
-    def answer(self, unit: int, request: bytes, peer: Peer) -> Reply | None:
-        """The reply to a request, now or later; or nothing where the unit is not ours to answer."""
+    def minds(self, unit: int) -> bool:
+        """On a line that others share: is that for us?"""
+        return unit == BROADCAST or unit in self._units
+
+    def answer(self, unit: int, request: bytes, peer: Peer, *, busy: bool = False) -> Reply | None:
+        """The reply to a request, now or later; or nothing where the unit is not ours to answer.
+
+        :param busy: there is no time for it: it is refused by exception 06.
+        """
         if peer.is_line:
-            return self._answer_on_line(unit, request, peer)
+            return self._answer_on_line(unit, request, peer, busy=busy)
         servant = self._units.get(unit) or self._fallback(unit)
         if servant is not None:
             roles = self._roles
             if roles is not None and not permitted(roles, peer.role, unit, request[0], pdu.spans(request)):
                 return pdu.refusal(request[0], pdu.ILLEGAL_FUNCTION)
-            return self._attend(servant, request, peer)
+            return self._attend(servant, request, peer, busy=busy)
         if self.settings.unknown_unit == "silent":
             return None
         return pdu.refusal(request[0], pdu.GATEWAY_TARGET_FAILED)
 
-    def _attend(self, servant: Servant, request: bytes, peer: Peer, *, broadcast: bool = False) -> Reply | None:
+    def _attend(
+        self, servant: Servant, request: bytes, peer: Peer, *, busy: bool = False, broadcast: bool = False
+    ) -> Reply | None:
+        answer = _refuse_as_busy if busy else servant.answer
         diagnostics = self._diagnostics.get(servant) if self._diagnostics else None
         if diagnostics is None:
-            return servant.answer(request)
-        return diagnostics.attend(request, servant.answer, peer.framer, broadcast=broadcast)
+            return answer(request)
+        return diagnostics.attend(request, answer, peer.framer, broadcast=broadcast)
 
-    def _answer_on_line(self, unit: int, request: bytes, peer: Peer) -> Reply | None:
+    def _answer_on_line(self, unit: int, request: bytes, peer: Peer, *, busy: bool) -> Reply | None:
         """On a serial line others answer for their units, and nobody answers a broadcast."""
         if unit == BROADCAST:
             for servant in self._units.values():
-                if request[0] in pdu.WRITES:
-                    self._attend(servant, request, peer, broadcast=True)
+                if request[0] in (*pdu.WRITES, WRITE_FILE_RECORD):
+                    self._attend(servant, request, peer, busy=busy, broadcast=True)
+                elif (diagnostics := self._diagnostics.get(servant)) is not None:
+                    diagnostics.ignored()
             return None
         own = self._units.get(unit)
-        return None if own is None else self._attend(own, request, peer)
+        return None if own is None else self._attend(own, request, peer, busy=busy)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.endpoint}, {len(self._peers)} connections>"
+
+
+def _refuse_as_busy(request: bytes) -> bytes:
+    return pdu.refusal(request[0], pdu.SERVER_DEVICE_BUSY)

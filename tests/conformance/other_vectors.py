@@ -118,6 +118,7 @@ _add("AP 6.14", "behind the end of a file", "14 07 06 0004 0028 0001", 2)
 _add("AP 6.14", "across the end of a file", "14 07 06 0004 0027 0002", 2)
 _add("AP 6.14", "behind the last record that there can be", "14 07 06 0009 2710 0001", 2)
 _add("AP 6.14", "one group right, one wrong", "14 0E 06 0004 0001 0002 06 0005 0009 0002", 2)
+_add("AP 6.14", "sizes come before addresses", "14 0E 06 0000 0001 0002 06 0003 0009 0000", 3)
 _add("AP 6.14", "alone", "14", 3)
 
 _add("AP 6.15", "example: three words of file 4", _example := "15 0D 06 0004 0007 0003 06AF 04BE 100D", _example,
@@ -134,6 +135,7 @@ _add("AP 6.15", "no word", "15 07 06 0004 0001 0000", 3)
 _add("AP 6.15", "fewer words than it says", "15 09 06 0004 0001 0002 0001", 3)
 _add("AP 6.15", "more words than it says", "15 0B 06 0004 0001 0001 0001 0002", 3)
 _add("AP 6.15", "less than its byte count", "15 0D 06 0004 0007 0003 06AF", 3)
+_add("AP 6.15", "sizes come before addresses", "15 12 06 0000 0001 0001 0001 06 0003 0005 0005 0002", 3)
 _add("AP 6.15", "alone", "15", 3)
 
 # -- queues

@@ -45,7 +45,7 @@ def reply(data: bytes) -> None:
     request = pymodbus_codec.file_write_request([other_pdu.FileWrite(1, 0, b"\0\1")])
     readers: list[Callable[[], object]] = [
         *(lambda ask=ask: pdu.check_reply(ask, data) for ask in REQUESTS),
-        lambda: pymodbus_codec.parse_identification(data),
+        lambda: pymodbus_codec.parse_identification(data, 1),
         lambda: other_pdu.parse_exception_status(data),
         lambda: other_pdu.parse_diagnostic_reply(0, data),
         lambda: other_pdu.parse_event_counter(data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from array import array
 from collections import deque
 from pathlib import Path
@@ -24,11 +25,12 @@ from msm import (
     MemoryStore,
     ModbusClient,
     ModbusServer,
+    ProtocolError,
     ServerId,
     StateError,
     ValueRangeError,
 )
-from tests.support import FREE
+from tests.support import FREE, until
 from tests.transports.conftest import Way
 from tests.transports.lines import Cable, Pty, ascii_frame, rtu
 
@@ -50,6 +52,9 @@ MAKER = {0: "Maker", 1: "P-100", 2: "V1.4"}
         ({"files": {0: [1]}}, "file 0 is not a whole number from 1 to 65535"),
         ({"files": {1: [0] * 10001}}, "file 1: 10001 words are more than 10000"),
         ({"files": {1: (1, 2)}}, "file 1: tuple is no list of words"),
+        ({"files": {1: deque([1, 2])}}, "file 1: deque is no list of words"),
+        ({"files": {1: array("h", [1, 2])}}, "file 1: it has no room for words"),
+        ({"files": {1: bytearray(8)}}, "file 1: it has no room for words"),
         ({"fifos": {-1: [1]}}, "FIFO address -1"),
         ({"diagnostics": 1}, "diagnostics=1 is not a bool"),
         ({"diagnostic_register": lambda: 0}, "needs diagnostics=True"),
@@ -205,7 +210,9 @@ async def test_a_device_that_does_not_answer() -> None:
 
 async def test_an_application_that_fails_is_told_and_the_connection_lives() -> None:
     class Broken(list[int]):
-        def __getitem__(self, _key: Any) -> Any:
+        def __getitem__(self, key: Any) -> Any:
+            if key == slice(0, 0):
+                return []
             raise OSError("the disk is full")
 
     told = Functions(exception_status=lambda: 1 // 0, files={1: Broken([1, 2])}, fifos={1: [70000]})
@@ -267,8 +274,8 @@ async def test_counters_and_log(tmp_path: Path) -> None:
             assert (await client.read_event_log()).log[1:3] == b"\x41\x80"  # an exception was sent
             await client.diagnostic(0x01, 0xFF00)  # start anew, and clear the log
             log = await client.read_event_log()
-            assert log.log == b"\x80\x40\x00"
-            assert (log.events, log.messages) == (1, 1)
+            assert log.log == b"\x80\x00"
+            assert (log.events, log.messages) == (0, 1)
 
 
 async def test_listening_only(tmp_path: Path) -> None:
@@ -363,3 +370,134 @@ async def test_counting_over_tcp() -> None:
         last = await client.read_event_log()
         assert last.messages - first.messages == 3
         assert last.events - first.events == 3
+
+
+# -- what a second reading found
+
+
+async def test_a_refused_write_of_files_changes_none_of_them() -> None:
+    class Full(list[int]):
+        def __setitem__(self, key: Any, value: Any) -> None:
+            if key != slice(0, 0):
+                raise OSError("the disk is full")
+
+    first, second = [0] * 10, Full([0] * 10)
+    async with (
+        AsyncModbusServer(MemoryStore(1), FREE, functions=Functions(files={1: first, 2: second})) as server,
+        AsyncModbusClient(MemoryStore(1), server.endpoint) as client,
+    ):
+        with pytest.raises(DeviceFailureError):
+            await client.request(bytes.fromhex("15 12 06 0001 0000 0001 0007 06 0002 0000 0001 0008"))
+        assert first == [0] * 10
+
+
+async def test_an_application_that_takes_its_time_holds_up_nobody() -> None:
+    go_on = threading.Event()
+
+    def status() -> int:
+        assert go_on.wait(10)
+        return 5
+
+    async with (
+        AsyncModbusServer(MemoryStore(1), FREE, functions=Functions(exception_status=status)) as server,
+        AsyncModbusClient(MemoryStore(1), server.endpoint, timeout=5.0) as slow,
+        AsyncModbusClient(MemoryStore(1), server.endpoint, timeout=5.0) as other,
+    ):
+        asked = asyncio.ensure_future(slow.read_exception_status())
+        await asyncio.sleep(0)
+        for _ in range(3):
+            await other.refresh()
+        assert not asked.done()
+        go_on.set()
+        assert await asked == 5
+
+
+async def test_a_unit_that_is_none_hurts_only_who_asks(way: Way) -> None:
+    async with (
+        AsyncModbusServer(MemoryStore(1), way.listen, functions=Functions(server_id="x"), **way.server) as server,
+        AsyncModbusClient(MemoryStore(1), way.to(server.endpoint), timeout=2.0, **way.client) as client,
+    ):
+        for unit in (300, -1, True):
+            with pytest.raises(DeclarationError, match="unit="):
+                await client.read_server_id(unit=unit)
+        assert (await client.read_server_id()).identifier == b"x"
+        assert client.stats.reconnects == 0
+
+
+async def test_functions_that_a_maker_has_made_up(way: Way) -> None:
+    """Their replies have sizes that nobody knows: on a line, silence ends them."""
+    sent: list[bytes] = []
+
+    class Maker(AsyncModbusServer):
+        def answer(self, unit: int, request: bytes, peer: Any, *, busy: bool = False) -> Any:
+            if request[0] != 0x41:
+                return super().answer(unit, request, peer, busy=busy)
+            sent.append(request)
+            return b"\x41\x01\x02\x03\x04\x05"
+
+    async with (
+        Maker(MemoryStore(1), way.listen, **way.server) as server,
+        AsyncModbusClient(MemoryStore(1), way.to(server.endpoint), period=60, timeout=2.0, **way.client) as client,
+    ):
+        assert await client.request(b"\x41\x09\x08") == b"\x41\x01\x02\x03\x04\x05"
+        assert sent == [b"\x41\x09\x08"]
+
+
+async def test_a_reply_to_another_function_is_none() -> None:
+    class Liar(AsyncModbusServer):
+        def answer(self, unit: int, request: bytes, peer: Any, *, busy: bool = False) -> Any:
+            if request[0] == 0x41:
+                return b"\x42\x01"
+            return super().answer(unit, request, peer, busy=busy)
+
+    async with (
+        Liar(MemoryStore(1), FREE) as server,
+        AsyncModbusClient(MemoryStore(1), server.endpoint) as client,
+    ):
+        with pytest.raises(ProtocolError, match="function 41: answered by function 42"):
+            await client.request(b"\x41")
+
+
+async def test_a_line_whose_application_takes_its_time(tmp_path: Path) -> None:
+    """Others are not answered for, a broadcast is not answered, and an answer that comes too late is not sent."""
+    go_on = asyncio.Event()
+
+    async def wait(_write: Any) -> None:
+        await go_on.wait()
+
+    with Pty(tmp_path / "port") as port:
+        endpoint = f"rtu://{port.path}?baudrate=115200"
+        store = MemoryStore(4)
+        async with AsyncModbusServer(store, endpoint, before_write=wait, max_in_flight=1):
+            port.send(rtu(b"\x06\0\x01\0\x07"))
+            for unit in (2, 3, 4, 0, 5):
+                port.send(rtu(b"\x06\0\x02\0\x07", unit=unit))
+                await port.hears_nothing(seconds=0.02)
+            port.send(rtu(b"\x03\0\0\0\x01"))
+            answer = rtu(b"\x03\x02\0\0")
+            assert await port.hears(len(answer)) == answer
+            go_on.set()
+            await until(lambda: store[1] == 7)
+            await port.hears_nothing(seconds=0.05)
+
+
+async def test_starting_anew_counts_from_nothing(tmp_path: Path) -> None:
+    """AP 6.8, subfunction 01: it is answered before, so its own answer counts for what was before."""
+    with Cable(tmp_path) as cable:
+        server_end, client_end = (f"rtu://{end.path}?baudrate=115200" for end in cable.ends)
+        async with (
+            AsyncModbusServer(MemoryStore(4), server_end, functions=Functions(diagnostics=True)),
+            AsyncModbusClient(MemoryStore(4), client_end, period=60, timeout=2.0) as client,
+        ):
+            await client.diagnostic(0x01)
+            assert await client.read_event_counter() == 0
+
+
+async def test_calls_that_nobody_waits_for_are_not_kept() -> None:
+    client = AsyncModbusClient(MemoryStore(1), "tcp://127.0.0.1:9")
+    await client.start(wait=0)
+    for _ in range(10):
+        with pytest.raises(LinkTimeoutError):
+            await client.read_server_id(timeout=0.001)
+    assert not client._calls
+    await client.stop()

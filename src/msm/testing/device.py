@@ -447,8 +447,10 @@ class _Server(AsyncModbusServer):
         super().__init__(device.mem, endpoint, **keywords)
         self._device = device
 
-    def answer(self, unit: int, request: bytes, peer: Peer) -> Reply | None:
+    def answer(self, unit: int, request: bytes, peer: Peer, *, busy: bool = False) -> Reply | None:
         device = self._device
+        if busy:
+            return super().answer(unit, request, peer, busy=True)
         if peer.is_line and unit not in self._units:
             if unit == BROADCAST:
                 self._obey(request)

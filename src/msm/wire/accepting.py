@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from msm.wire.channel import LineChannel, StreamChannel
 from msm.wire.endpoint import Endpoint
 from msm.wire.link import reason
 
@@ -34,7 +35,7 @@ class Acceptor:
         self,
         endpoint: Endpoint,
         sock: socket.socket,
-        channel: Callable[[], asyncio.BaseProtocol],
+        channel: Callable[[], StreamChannel | LineChannel],
         context: ssl.SSLContext | None,
     ) -> None:
         self._endpoint = endpoint
@@ -50,7 +51,7 @@ class Acceptor:
         exhausted = False
         while True:
             try:
-                sock = await self._next()
+                sock, address = await self._next()
             except OSError as error:
                 if error.errno not in EXHAUSTED:
                     await asyncio.sleep(0)
@@ -63,18 +64,21 @@ class Acceptor:
             exhausted = False
             if len(self._opening) >= HANDSHAKES:
                 next(iter(self._opening)).cancel()
-            task = self._loop.create_task(self._open(sock))
+            task = self._loop.create_task(self._open(sock, address))
             self._opening[task] = sock
             task.add_done_callback(self._opened)
             await asyncio.sleep(0)
 
-    async def _next(self) -> socket.socket:
-        """The next connection. Accepted in one step: a call that is cancelled in between would leave it open."""
+    async def _next(self) -> tuple[socket.socket, str]:
+        """The next connection, and whose it is.
+
+        Accepted in one step: a call that is cancelled in between would leave it open.
+        """
         while True:
             with suppress(BlockingIOError, InterruptedError):
-                sock, _address = self._socket.accept()
+                sock, address = self._socket.accept()
                 sock.setblocking(False)
-                return sock
+                return sock, str(address[0])
             await self._readable()
 
     async def _readable(self) -> None:
@@ -96,9 +100,15 @@ class Acceptor:
         if task.cancelled():  # perhaps before it began, and then nobody else closes it
             sock.close()
 
-    async def _open(self, sock: socket.socket) -> None:
+    async def _open(self, sock: socket.socket, address: str) -> None:
+        def channel() -> asyncio.BaseProtocol:
+            made = self._channel()
+            # Once it has reset the connection, the socket does not know any more; but what it has sent is still read.
+            made.accepted_from = address
+            return made
+
         try:
-            await self._loop.connect_accepted_socket(self._channel, sock, **self._secure)
+            await self._loop.connect_accepted_socket(channel, sock, **self._secure)
         except OSError as error:  # also of TLS
             sock.close()
             log.info("%s: a client could not be connected, %s", self._endpoint, reason(error))

@@ -61,6 +61,8 @@ class Channel:
     """Is it a line that others share: no answer to a broadcast or to what is for others?"""
     can_pause = True
     """Can the other end be made to wait? Where it cannot, what is too much is lost, as a datagram may be."""
+    accepted_from = ""
+    """Of a connection that was accepted: where it came from."""
 
     def __init__(self, owner: Owner, framer: Framer) -> None:
         self.owner = owner
@@ -102,6 +104,8 @@ class Channel:
     @property
     def peer(self) -> str:
         """The address of the other end."""
+        if self.accepted_from:
+            return self.accepted_from
         name = self.transport.get_extra_info("peername")
         return str(name[0]) if isinstance(name, tuple) else str(name or "")
 

@@ -84,13 +84,14 @@ class ClientLink:
         """Send a request; returns its transaction id."""
         assert self._channel is not None
         self._transaction = self._transaction % 0xFFFF + 1
-        self._awaited[self._transaction] = unit
-        self._unanswered = False
         framer = self._channel.framer
         encode = frame if isinstance(framer, MbapFramer) else framer.encode
+        data = encode(self._transaction, unit, pdu)
+        self._awaited[self._transaction] = unit
+        self._unanswered = False
         if self._trace is not None:
             self._tell(request=True, transaction=self._transaction, unit=unit, pdu=pdu)
-        self._channel.send(encode(self._transaction, unit, pdu))
+        self._channel.send(data)
         return self._transaction
 
     def _tell(self, *, request: bool, transaction: int, unit: int, pdu: bytes) -> None:
@@ -190,6 +191,8 @@ async def open_channel(
         raise ConnectError(f"{endpoint}: the TLS handshake failed, {error.reason or error}") from error
     except (OSError, UnicodeError) as error:
         raise ConnectError(f"{endpoint}: {reason(error)}") from error
+    except ValueError as error:  # a certificate that is being renewed, a path that cannot be one
+        raise ConnectError(f"{endpoint}: {error}") from error
 
 
 async def _connect_stream(endpoint: Endpoint, owner: Owner, tls: ssl.SSLContext | None, _rs485: Any) -> None:

@@ -203,20 +203,15 @@ def parse_file_read(request: bytes) -> list[FileRead]:
     size = len(request) - 2
     if size < 7 or request[1] != size or not 7 <= size <= MAX_FILE_READ or size % 7:
         raise Refusal(ILLEGAL_DATA_VALUE)
-    parts = []
-    for at in range(2, len(request), 7):
-        reference, file, record, count = _FILE_PART.unpack_from(request, at)
-        parts.append(_file_part(reference, FileRead(file, record, count)))
-    if sum(2 + 2 * part.words for part in parts) > MAX_FILE_READ:
+    found = [_FILE_PART.unpack_from(request, at) for at in range(2, len(request), 7)]
+    if not all(count for *_, count in found) or sum(2 + 2 * count for *_, count in found) > MAX_FILE_READ:
         raise Refusal(ILLEGAL_DATA_VALUE)
-    return parts
+    return [_file_part(reference, FileRead(file, record, count)) for reference, file, record, count in found]
 
 
 def _file_part(reference: int, part: FileRead) -> FileRead:
     if reference != FILE_REFERENCE or part.file == 0 or part.record + part.words > FILE_RECORDS:
         raise Refusal(ILLEGAL_DATA_ADDRESS)
-    if part.words == 0:
-        raise Refusal(ILLEGAL_DATA_VALUE)
     return part
 
 
@@ -249,19 +244,20 @@ def parse_file_write(request: bytes) -> list[FileWrite]:
     size = len(request) - 2
     if size < 9 or request[1] != size or size > MAX_FILE_WRITE:
         raise Refusal(ILLEGAL_DATA_VALUE)
-    parts = []
+    found = []
     at = 2
-    while at < len(request):
+    while at < len(request):  # all sizes first, then what they are of
         if len(request) < at + 7:
             raise Refusal(ILLEGAL_DATA_VALUE)
         reference, file, record, count = _FILE_PART.unpack_from(request, at)
         at += 7
-        if len(request) < at + 2 * count:
+        if not count or len(request) < at + 2 * count:
             raise Refusal(ILLEGAL_DATA_VALUE)
-        _file_part(reference, FileRead(file, record, count))
-        parts.append(FileWrite(file, record, request[at : at + 2 * count]))
+        found.append((reference, FileWrite(file, record, request[at : at + 2 * count])))
         at += 2 * count
-    return parts
+    for reference, part in found:
+        _file_part(reference, FileRead(part.file, part.record, len(part.data) // 2))
+    return [part for _, part in found]
 
 
 def check_file_write_reply(request: bytes, reply: bytes) -> None:

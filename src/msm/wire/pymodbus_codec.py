@@ -31,27 +31,31 @@ def identification_request(stream: int, first_object: int) -> bytes:
     return bytes([request.function_code]) + request.encode()
 
 
-def parse_identification(reply: bytes) -> Identification:
-    """What a reply to function 43/14 says.
+def parse_identification(reply: bytes, stream: int) -> Identification:
+    """What a reply to function 43/14 says. By hand: pymodbus takes a text that is cut off for the whole.
 
+    :param stream: what was asked for.
     :raises DeviceError: the device answered with an exception code.
     :raises ProtocolError: it is not a reply to this function, or its sizes do not fit.
     """
-    from pymodbus.pdu.mei_message import ReadDeviceInformationResponse  # noqa: PLC0415
-
+    asked = "reading the device identification"
     if reply[0] == DEVICE_IDENTIFICATION | 0x80 and len(reply) == 2:
-        raise device_error(reply[1], "reading the device identification")
-    if len(reply) < 7 or reply[0] != DEVICE_IDENTIFICATION or reply[1] != READ_DEVICE_IDENTIFICATION:
-        raise ProtocolError(f"reading the device identification: answered with {reply.hex(' ')}")
-    response = ReadDeviceInformationResponse()
-    try:
-        response.decode(reply[1:])
-    except (struct.error, IndexError, ValueError) as error:
-        raise ProtocolError(f"reading the device identification: {error}, in {reply.hex(' ')}") from error
-    objects = {
-        number: value if isinstance(value, bytes) else b"".join(value) for number, value in response.information.items()
-    }
-    return Identification(objects, response.next_object_id if response.more_follows else None)
+        raise device_error(reply[1], asked)
+    wrong = ProtocolError(f"{asked}: answered with {reply.hex(' ')}")
+    if len(reply) < 7 or reply[:3] != bytes((DEVICE_IDENTIFICATION, READ_DEVICE_IDENTIFICATION, stream)):
+        raise wrong
+    more, following, count = reply[4:7]
+    objects: dict[int, bytes] = {}
+    at = 7
+    for _ in range(count):
+        size = reply[at + 1] if len(reply) > at + 1 else len(reply)
+        if len(reply) < at + 2 + size:
+            raise wrong
+        objects[reply[at]] = objects.get(reply[at], b"") + reply[at + 2 : at + 2 + size]
+        at += 2 + size
+    if at != len(reply) or more not in (0x00, 0xFF):
+        raise wrong
+    return Identification(objects, following if more else None)
 
 
 def crc(data: bytes) -> bytes:

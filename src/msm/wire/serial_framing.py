@@ -133,18 +133,18 @@ class RtuFramer:
         sizes = [(frame_size(rest, request=request), request) for request in kinds]
         wait = False
         for size, request in sorted(sizes, key=lambda each: each[0] or 0):
-            # A request of a function that nobody knows has no size: silence ends it.
-            open_ended = size == 0 or (size is None and request)
+            # A message of a function that nobody knows has no size: silence ends it.
+            open_ended = size == 0 or (size is None and request is self._server)
             if open_ended or (size is not None and len(rest) < size <= MAX_RTU_FRAME):
                 wait = wait or whole
             elif size is not None and 4 <= size <= MAX_RTU_FRAME and _is_sound(rest[:size]):
                 return size, Frame(0, rest[0], rest[1 : size - 2]) if request is self._server else None
-            elif request and rest[1] == DIAGNOSTICS:
+            elif request is self._server and rest[1] == DIAGNOSTICS:
                 wait = wait or whole  # it may carry more than one word (AP 6.8), and silence ends it
         if not final:
             return (0, None) if wait else (1, None)
         open_ended = sizes[0][0] is None or (len(rest) > 1 and rest[1] == DIAGNOSTICS)
-        if self._server and whole and len(rest) >= 4 and open_ended and _is_sound(rest):
+        if whole and len(rest) >= 4 and open_ended and _is_sound(rest):
             return len(rest), Frame(0, rest[0], rest[1:-2])
         return 1, None
 

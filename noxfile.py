@@ -78,7 +78,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Measure the reliability table in its long form, about half an hour, and write it into the docs."""
+    """Measure the reliability table in its long form, about ten minutes, and write it into the docs."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.reliability", *session.posargs)
 

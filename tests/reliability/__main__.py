@@ -1,6 +1,6 @@
 """Measures the rows of the reliability table, and writes it.
 
-python -m tests.reliability                  the long form, about half an hour; writes the page of the docs
+python -m tests.reliability                  the long form, about ten minutes; writes the page of the docs
 python -m tests.reliability --short          the form that the tests run
 python -m tests.reliability --only soak --requests 50000000 --seed 7
 """

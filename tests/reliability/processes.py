@@ -20,7 +20,7 @@ from msm import (
     ModbusServer,
     StateError,
 )
-from msm.sync import Ended
+from msm.worker import Ended
 from tests.reliability.rows import Scale, check, demand
 from tests.support import FREE, Deadline, wait_until
 

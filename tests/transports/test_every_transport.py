@@ -29,7 +29,7 @@ from msm import (
 from msm.wire import in_memory
 from tests.certificates import Certificates
 from tests.support import PATIENCE, mbap, port_of, until, wait_until
-from tests.transports.conftest import Way
+from tests.transports.conftest import TRANSPORTS, Way
 from tests.transports.lines import ENCODERS
 from tests.wire.test_link import Hearer
 
@@ -243,10 +243,9 @@ def framed(way: Way, pdu: bytes) -> bytes:
     return mbap(pdu) if way.framing == "mbap" else ENCODERS[way.framing](pdu, 1)
 
 
+@pytest.mark.parametrize("way", [scheme for scheme in TRANSPORTS if scheme not in ("rtu", "ascii")], indirect=True)
 async def test_torn_requests(way: Way, certificates: Certificates) -> None:
-    """Every byte by itself: the frame is answered when it is whole, and once."""
-    if way.is_serial:
-        pytest.skip("test_serial.py has the line itself")
+    """Every byte by itself: the frame is answered when it is whole, and once. Of serial lines, see test_serial.py."""
     request, reply = framed(way, READ), framed(way, EXPECTED)
     async with AsyncModbusServer(numbered(), way.listen, **way.server) as server:
         if way.scheme == "memory":

@@ -11,7 +11,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from msm.sync import Worker
 from msm.testing.faults import QUIET, Faults
 from msm.wire.channel import Channel
 from msm.wire.endpoint import Endpoint
@@ -20,6 +19,7 @@ from msm.wire.link import open_channel
 from msm.wire.listening import Listener, listen
 from msm.wire.pdu import SERVER_DEVICE_BUSY as BUSY
 from msm.wire.pdu import refusal
+from msm.worker import Worker
 
 log = logging.getLogger("msm.testing")
 

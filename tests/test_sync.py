@@ -265,7 +265,7 @@ def test_no_event_loop_to_be_had(near: MemoryStore, far: MemoryStore, monkeypatc
     def none_left(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("msm.sync.anyio.run", none_left)
+    monkeypatch.setattr("msm.worker.anyio.run", none_left)
     doors: list[ModbusServer | ModbusClient] = [ModbusServer(far, FREE), ModbusClient(near, FREE)]
     for door in doors:
         with pytest.raises(LinkError, match="Too many open files"):

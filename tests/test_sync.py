@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import msm.sync
+import msm.worker
 from msm import (
     BindError,
     ConnectError,
@@ -620,3 +621,23 @@ def test_a_wrong_wait_is_told_and_leaves_nothing(near: MemoryStore, wrong: Calla
     with pytest.raises(MsmError, match="wait"):
         wrong(ModbusClient(near, FREE))
     assert not workers()
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_ctrl_c_just_as_a_start_has_succeeded_leaves_a_door_that_can_be_run(
+    near: MemoryStore, far: MemoryStore, server: ModbusServer, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    door: Any = ModbusClient(near, server.endpoint) if who == "client" else ModbusServer(far, FREE)
+    call = msm.worker.Worker.call
+
+    def interrupted(self: Any, *args: Any) -> Any:
+        call(self, *args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(msm.worker.Worker, "call", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            door.run()
+    wait_until(lambda: len(workers()) == 1)
+    door.run()
+    door.kill()

@@ -858,3 +858,40 @@ def test_waiting_for_a_variable_that_is_withdrawn_says_so() -> None:
 
     with pytest.raises(UnknownVariableError, match="no variable 'A'"):
         mem.wait_for("A", withdraw, NEVER)
+
+
+def test_several_consumers_of_one_stream_wait_until_their_time_is_up() -> None:
+    """A change that another one has taken is no reason to give up early."""
+    mem = MemoryStore(1)
+    mem.X = MemoryVariable.word(0)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    early: list[float] = []
+    taken: list[int] = []
+    try:
+        with mem.changes("X") as stream:
+
+            def consume() -> None:
+                while True:
+                    began = time.monotonic()
+                    try:
+                        taken.append(stream.get(2.0).new)
+                    except LinkTimeoutError:
+                        early.append(time.monotonic() - began)
+                        return
+                    except StopIteration:
+                        return
+
+            threads = [threading.Thread(target=consume) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for number in range(1, 3001):
+                mem.X = number
+                if number % 50 == 0:
+                    wait_until(lambda: len(taken) == number)  # noqa: B023 - within this turn
+        for thread in threads:
+            thread.join(10)
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(taken) == list(range(1, 3001))
+    assert all(seconds >= 2.0 for seconds in early)

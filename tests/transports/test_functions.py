@@ -501,3 +501,18 @@ async def test_calls_that_nobody_waits_for_are_not_kept() -> None:
             await client.read_server_id(timeout=0.001)
     assert not client._calls
     await client.stop()
+
+
+async def test_broadcasts_are_counted_whatever_they_ask(tmp_path: Path) -> None:
+    """SL 2.2, AP 6.8: not answered, but received; and an exception that nobody hears is one."""
+    file = [0] * 4
+    with Pty(tmp_path / "port") as port:
+        endpoint = f"rtu://{port.path}?baudrate=115200"
+        told = Functions(diagnostics=True, files={1: file})
+        async with AsyncModbusServer(MemoryStore(4), endpoint, functions=told):
+            for request in ("03 0000 0001", "06 0009 0001", "15 09 06 0001 0002 0001 0007"):
+                port.send(rtu(bytes.fromhex(request), unit=0))
+            for counter, value in ((0x0E, 4), (0x0F, 3), (0x0D, 1)):
+                port.send(rtu(bytes((8, 0, counter, 0, 0))))
+                assert await port.hears(8) == rtu(bytes((8, 0, counter, 0, value)))
+            assert file == [0, 0, 7, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
 import sys
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from msm import (
     WriteError,
 )
 from tests.certificates import Certificates
-from tests.support import FREE
+from tests.support import FREE, until
 from tests.transports.certify import certificate, utf8_string
 
 SECURE = "tls://127.0.0.1:0"
@@ -211,3 +212,32 @@ def test_roles_need_certificates(certificates: Certificates, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with pytest.raises(DeclarationError, match=r"pip install 'modbus-shared-memory\[roles\]'"):
         ModbusServer(memory(), SECURE, tls=certificates.server, roles=RULES)
+
+
+async def test_certificates_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
+    client = AsyncModbusClient(memory(), f"tls://127.0.0.1:9?ca={tmp_path / 'none.pem'}")
+    with pytest.raises(DeclarationError, match=r"none\.pem"):
+        await client.start(wait=0)
+
+
+async def test_certificates_that_are_being_renewed_do_not_end_the_client(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.pem"
+    certificates.authority.cert_pem.write_to_path(str(ca))
+    own = tmp_path / "own.pem"
+    certificates.authority.issue_cert("panel.example").private_key_and_cert_chain_pem.write_to_path(str(own))
+    async with AsyncModbusServer(memory(), SECURE, tls=certificates.server) as server:
+        client = AsyncModbusClient(
+            memory(), f"{server.endpoint}?ca={ca}&cert={own}&key={own}", backoff=lambda: itertools.repeat(0.01)
+        )
+        await client.start()
+        text = own.read_bytes()
+        own.write_bytes(b"half a certificate")
+        for peer in list(server._peers):
+            peer.abort()
+        await until(lambda: "own.pem" in client.diagnose())
+        assert client.state.value == "offline"
+        own.write_bytes(text)
+        await until(lambda: client.state.value == "online")
+        await client.stop()

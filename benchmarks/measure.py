@@ -120,6 +120,9 @@ def servers(plan: Plan, operations: list[str], loads: list[tuple[int, int]], con
                         except RuntimeError as error:
                             plan.say(f"{scenario}: {name}: {error}")
                             continue
+                        if not count:
+                            plan.say(f"{scenario}: {name} does not answer")
+                            continue
                         results.setdefault(scenario, {}).setdefault(name, Series()).figures.append(count / took)
             plan.say(f"servers: {name}")
     return results

@@ -35,9 +35,6 @@ class Host(Protocol):
     def answer(self, unit: int, request: bytes, peer: Peer, *, busy: bool = False) -> Reply | None:
         """The reply to a request, now or later, or nothing; where there is no time for it, that it is busy."""
 
-    def minds(self, unit: int) -> bool:
-        """On a line that others share: is that for us?"""
-
 
 _numbers = itertools.count(1)
 BACKLOG = 16  # times max_in_flight: what is read ahead before a client has to wait
@@ -155,13 +152,11 @@ class Peer:
         if self.leaving:
             return
         self._frame_began = None
-        if self.is_line:
-            frames = [each for each in frames if self._host.minds(each.unit)]
-            if frames and self._later:
-                # Whoever asks anew has given up what it asked before, and would take its answer for this one's.
-                self._later.clear()
         if not frames:
             return
+        if self.is_line:
+            # Whoever asks anew, whichever unit, has given up what it asked before: its answer would disturb this one.
+            self._later.clear()
         if self._channel is not None and not self._channel.can_pause:
             frames = frames[: max(0, BACKLOG * self._settings.max_in_flight - len(self._requests))]
         self._requests.extend((each, False) for each in frames)

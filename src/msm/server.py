@@ -284,10 +284,6 @@ class AsyncModbusServer:
         messages, errors = self._past
         return messages + sum(each.heard for each in framers), errors + sum(each.errors for each in framers)
 
-    def minds(self, unit: int) -> bool:
-        """On a line that others share: is that for us?"""
-        return unit == BROADCAST or unit in self._units
-
     def answer(self, unit: int, request: bytes, peer: Peer, *, busy: bool = False) -> Reply | None:
         """The reply to a request, now or later; or nothing where the unit is not ours to answer.
 

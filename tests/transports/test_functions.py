@@ -481,6 +481,27 @@ async def test_a_line_whose_application_takes_its_time(tmp_path: Path) -> None:
             await port.hears_nothing(seconds=0.05)
 
 
+async def test_an_answer_that_nobody_waits_for_does_not_disturb_others(tmp_path: Path) -> None:
+    """When a client on a line asks somebody else, it has given up: nothing is said into that."""
+    go_on = asyncio.Event()
+
+    async def wait(_write: Any) -> None:
+        await go_on.wait()
+
+    with Pty(tmp_path / "port") as port:
+        store = MemoryStore(4)
+        endpoint = f"rtu://{port.path}?baudrate=115200"
+        async with AsyncModbusServer(store, endpoint, before_write=wait) as server:
+            port.send(rtu(b"\x06\0\x01\0\x07"))
+            (peer,) = server._peers
+            await until(lambda: peer.busy)
+            port.send(rtu(b"\x03\0\0\0\x01", unit=9))
+            await until(lambda: not peer.busy)
+            go_on.set()
+            await until(lambda: store[1] == 7)
+            await port.hears_nothing(seconds=0.05)
+
+
 async def test_starting_anew_counts_from_nothing(tmp_path: Path) -> None:
     """AP 6.8, subfunction 01: it is answered before, so its own answer counts for what was before."""
     with Cable(tmp_path) as cable:

@@ -330,6 +330,7 @@ def test_reading_back_that_is_refused_does_not_block_for_ever() -> None:
 def test_after_a_reconnect_everything_is_pulled_first() -> None:
     it = pulled(250, now=0.0)
     it.disconnected()
+    assert not it.pulled, "nobody who waits for the next first exchange may take the last one for it"
     assign(it, 3)
     it.connected()
     kinds = []

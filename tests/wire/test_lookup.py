@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
+from msm.wire import lookup
 from msm.wire.lookup import Address, first_of, look_up
+
+
+def keep(_result: object) -> None:
+    raise AssertionError("nothing is to be discarded")
 
 
 async def test_an_address_is_its_own_name() -> None:
@@ -62,7 +67,41 @@ async def test_the_next_address_is_tried_when_one_fails() -> None:
             raise ConnectionRefusedError
         return address
 
-    assert await first_of([FIRST, SECOND], attempt) == SECOND
+    assert await first_of([FIRST, SECOND], attempt, keep) == SECOND
+
+
+async def test_what_nobody_takes_is_discarded() -> None:
+    discarded: list[Address] = []
+
+    async def attempt(address: Address) -> Address:
+        return address
+
+    # It has connected, and before that is looked at nobody wants it any more.
+    looking = asyncio.ensure_future(first_of([FIRST], attempt, discarded.append))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    await asyncio.sleep(0)
+    assert discarded == [FIRST]
+
+
+async def test_of_two_that_connect_at_once_one_is_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "STAGGER", 0.0)
+    both = asyncio.Event()
+    discarded: list[Address] = []
+
+    async def attempt(address: Address) -> Address:
+        if address == SECOND:
+            both.set()
+        await both.wait()
+        return address
+
+    taken = await first_of([FIRST, SECOND], attempt, discarded.append)
+    await asyncio.sleep(0)
+    assert {taken, *discarded} == {FIRST, SECOND}
+    assert len(discarded) == 1
 
 
 async def test_the_next_address_is_tried_beside_a_slow_one() -> None:
@@ -76,8 +115,9 @@ async def test_the_next_address_is_tried_beside_a_slow_one() -> None:
                 cancelled.set()
         return address
 
-    assert await first_of([FIRST, SECOND], attempt) == SECOND
-    assert cancelled.is_set()
+    assert await first_of([FIRST, SECOND], attempt, keep) == SECOND
+    async with asyncio.timeout(5):
+        await cancelled.wait()
 
 
 async def test_the_error_is_that_of_the_first_address() -> None:
@@ -85,7 +125,7 @@ async def test_the_error_is_that_of_the_first_address() -> None:
         raise OSError(f"{address[1][0]} is down")
 
     with pytest.raises(OSError, match=r"192\.0\.2\.1 is down"):
-        await first_of([FIRST, SECOND], attempt)
+        await first_of([FIRST, SECOND], attempt, keep)
 
 
 async def test_a_name_without_addresses() -> None:
@@ -93,4 +133,4 @@ async def test_a_name_without_addresses() -> None:
         raise AssertionError
 
     with pytest.raises(OSError, match="no address"):
-        await first_of([], attempt)
+        await first_of([], attempt, keep)

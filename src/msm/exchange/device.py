@@ -166,7 +166,6 @@ class Device:
     def connected(self, now: float = -math.inf) -> None:
         """There is a connection: pull everything before anything is written."""
         self._connected = True
-        self._pulled = False
         self._jobs.clear()
         self._writing = None
         self._window = 1
@@ -179,6 +178,7 @@ class Device:
         """The connection is gone. What was sent and not answered may have arrived, or not."""
         jobs, self._jobs = self._jobs, []
         self._connected = False
+        self._pulled = False
         self._writing = None
         self._fresh_word = None
         self._polling.halt()

@@ -55,30 +55,41 @@ async def look_up(host: str, port: int, *, passive: bool = False) -> list[Addres
     return list(dict.fromkeys((info[0], info[4]) for info in infos))
 
 
-async def first_of(addresses: Sequence[Address], attempt: Callable[[Address], Awaitable[T]]) -> T:
+async def first_of(
+    addresses: Sequence[Address], attempt: Callable[[Address], Awaitable[T]], discard: Callable[[T], object]
+) -> T:
     """What the first address that works gives; each has a little time before the next is tried beside it.
 
     :param attempt: connects to one address; cancelled where another one was faster.
+    :param discard: closes what an attempt gave that nobody takes: two at once, or none is wanted any more.
     :raises OSError: none of them works; the error of the first.
     """
     errors: list[OSError] = []
     tasks: set[asyncio.Task[T]] = set()
+    taken: asyncio.Task[T] | None = None
     left = list(addresses)
+
+    def unwanted(task: asyncio.Task[T]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            discard(task.result())
+
     try:
         while left or tasks:
             if left:
                 tasks.add(asyncio.ensure_future(attempt(left.pop(0))))
-            done, tasks = await asyncio.wait(
-                tasks, timeout=STAGGER if left else None, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait(tasks, timeout=STAGGER if left else None, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 try:
-                    return task.result()
+                    result = task.result()
                 except OSError as error:
                     errors.append(error)
+                    tasks.discard(task)
+                else:
+                    taken = task
+                    return result
     finally:
-        for task in tasks:
+        # Not waited for: were this cancelled meanwhile, the one that was taken would be lost as well.
+        for task in tasks - {taken}:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+            task.add_done_callback(unwanted)
     raise errors[0] if errors else OSError("the name has no address")

@@ -25,7 +25,7 @@ ROOMS = ("memory", "exchange", "wire")
 # `unit` is the half of the client that knows one store, `servant` that of the server; `peer` is one of its clients.
 # `beside` and `diagnostics` answer what moves no memory; `calls` asks for it.
 ENGINES = ("server", "peer", "servant", "beside", "diagnostics", "client", "calls", "unit")
-DOORS = ("sync", "worker", "cli", "web", "testing", "pytest_plugin")
+DOORS = ("sync", "worker", "cli", "web", "testing", "pytest_plugin", "__main__")
 # What engines and doors take, and how they log: these choose nothing and carry nothing.
 SHARED = ("keywords", "functions", "roles", "reporting")
 
@@ -53,6 +53,9 @@ ONE_ROOM = {
     "typer": {"msm.cli"},
     "rich": {"msm.cli"},
     "starlette": {"msm.web"},
+    "uvicorn": {"msm.web"},
+    "matplotlib": {"msm.cli"},
+    "pyarrow": {"msm.cli"},
     "pytest": {"msm.pytest_plugin"},
 }
 

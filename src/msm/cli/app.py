@@ -1,0 +1,65 @@
+"""The command `msm`, and what all of its commands have in common: one line for an error, and the exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import typer
+
+from msm.errors import DeclarationError, MsmError, ValueRangeError, ValueTypeError
+
+app = typer.Typer(
+    name="msm",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+COMMANDS = (
+    "msm.cli.maps",
+)  # fmt: skip
+"""Each of these modules adds its commands to `app` when it is imported, in the order of `msm --help`."""
+
+DEVICE, USAGE, INTERRUPTED = 1, 2, 130  # exit codes
+# What typer raises for a wrong option or argument; newer ones bring a click of their own, which has no public name.
+COMPLAINT: type[Exception] = typer.BadParameter.__mro__[2]
+OURS = (DeclarationError, ValueRangeError, ValueTypeError)
+"""What is wrong with what was asked, not with the device."""
+
+
+@app.callback()
+def _about() -> None:
+    """Look at Modbus devices, and be one: no program to write."""
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; whatever goes wrong is told in one line.
+
+    :returns: the exit code: 0, 1 for the device, 2 for usage.
+    """
+    for module in COMMANDS:
+        importlib.import_module(module)
+    try:
+        code = app(arguments, standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has gone, as `head` does; Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (MsmError, OSError, COMPLAINT) as error:
+        return _tell(error)
+    return code if isinstance(code, int) else 0
+
+
+def _tell(error: Exception) -> int:
+    """Say what is wrong, in one line; returns the exit code."""
+    told = str(error)
+    if isinstance(error, COMPLAINT):
+        told = error.format_message()  # type: ignore[attr-defined]
+    elif isinstance(error, OSError) and error.filename:
+        told = f"{error.filename}: {error.strerror}"
+    print(f"msm: {' '.join(told.split())}", file=sys.stderr)
+    return DEVICE if isinstance(error, MsmError) and not isinstance(error, OURS) else USAGE

@@ -43,6 +43,7 @@ def run(arguments: list[str] | None = None) -> int:
         importlib.import_module(module)
     try:
         code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:

@@ -32,7 +32,7 @@ def test_wrong_usage_is_told_in_one_line(arguments: tuple[str, ...], told: str) 
     assert told in done.stderr
 
 
-def test_a_reader_that_goes_is_no_error() -> None:
+def test_a_reader_that_goes_is_told_nothing() -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "msm", "layout", "examples/maps/huawei_sun2000_kepware.csv"],
         stdout=subprocess.PIPE,
@@ -43,4 +43,4 @@ def test_a_reader_that_goes_is_no_error() -> None:
     child.stdout.close()
     with child.stderr:
         assert child.stderr.read() == b""
-    assert child.wait(30) == 0
+    assert child.wait(30) == 1

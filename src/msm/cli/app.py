@@ -49,7 +49,7 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read has gone, as `head` does; Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return DEVICE  # as typer does where it sees it first
     except (MsmError, OSError, COMPLAINT) as error:
         return _tell(error)
     return code if isinstance(code, int) else 0

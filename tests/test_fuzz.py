@@ -214,7 +214,7 @@ FRAMERS: dict[str, tuple[Made, int]] = {
 
 
 def held(framer: MbapFramer | RtuFramer | AsciiFramer) -> int:
-    return framer._end - framer._start if isinstance(framer, MbapFramer) else len(framer._data)
+    return framer.end - framer.start if isinstance(framer, MbapFramer) else len(framer._data)
 
 
 @pytest.mark.parametrize("kind", FRAMERS)

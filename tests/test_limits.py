@@ -195,8 +195,8 @@ def test_a_byte_now_and_then_does_not_help(mem: MemoryStore) -> None:
 def test_noise_on_a_line_is_no_frame_that_has_begun(mem: MemoryStore) -> None:
     with served(mem, "rtu+tcp://127.0.0.1:0", frame_deadline=0.3) as server, RawClient(server.endpoint) as raw:
         raw.send(b"\x01\x03\0")
-        wait_until(lambda: any(peer._frame_began is not None for peer in peers(server)))
-        wait_until(lambda: all(peer._frame_began is None for peer in peers(server)))
+        wait_until(lambda: any(peer.frame_began is not None for peer in peers(server)))
+        wait_until(lambda: all(peer.frame_began is None for peer in peers(server)))
         assert not select.select([raw.socket], [], [], 0.5)[0], "it is still connected"
 
 

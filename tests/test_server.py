@@ -411,7 +411,7 @@ def test_what_cannot_be_served_is_refused_at_once(
 
 
 async def test_what_fails_in_the_server_itself_is_answered_by_04(monkeypatch: pytest.MonkeyPatch) -> None:
-    mem = MemoryStore(8)
+    mem = MemoryStore(8, coils=8)
     async with AsyncModbusServer(mem, "tcp://127.0.0.1:0") as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(server.endpoint.rsplit(":", 1)[1]))
 
@@ -420,8 +420,8 @@ async def test_what_fails_in_the_server_itself_is_answered_by_04(monkeypatch: py
 
         with monkeypatch.context() as patched:
             patched.setattr("msm.memory.image.Image.read", broken)
-            writer.write(bytes.fromhex("000100000006010300000001"))
-            assert await reader.readexactly(9) == bytes.fromhex("000100000003018304")
+            writer.write(bytes.fromhex("000100000006010100000001"))
+            assert await reader.readexactly(9) == bytes.fromhex("000100000003018104")
         writer.write(bytes.fromhex("000200000006010300000001"))
         assert await reader.readexactly(11) == bytes.fromhex("0002000000050103020000")
         writer.close()

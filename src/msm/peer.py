@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from msm.servant import Reply
-from msm.wire.channel import Channel, Framer
+from msm.wire.channel import Channel, Framer, StreamChannel
 from msm.wire.framing import Frame, MbapFramer, Message, frame
 
 if TYPE_CHECKING:
+    from msm.express import Attend, Express
     from msm.keywords import ServerSettings
     from msm.reporting import Reporter
 
@@ -25,6 +26,8 @@ class Host(Protocol):
     settings: ServerSettings
     report: Reporter
     trace: Callable[[Message], object] | None
+    express: Express | None
+    """Answers what needs nobody's leave; None where somebody has a say in every request."""
 
     def joined(self, peer: Peer) -> bool:
         """A client has connected. Tells whether it may stay."""
@@ -58,15 +61,17 @@ class Peer:
         self.is_line = False
         self.role: str | None = None
         self._host = host
+        self._attend: Attend | None = None
         self._settings = host.settings
         self._channel: Channel | None = None
         self._loop = asyncio.get_running_loop()
         self._requests: deque[tuple[Frame, bool]] = deque()
         self._later: deque[tuple[int, int, Reply]] = deque()
-        self._served = 0
+        self.served = False
+        self.attended = False
         self._number = next(_numbers)
-        self._last = self._loop.time()
-        self._frame_began: float | None = None
+        self.heard_at = self._loop.time()
+        self.frame_began: float | None = None
         self._full_since: float | None = None
         self._leaving_since: float | None = None
         self._working = False
@@ -101,8 +106,8 @@ class Peer:
     @property
     def merit(self) -> tuple[bool, float]:
         """Who has more of it stays: who has finished a request and is not in the middle of a frame, and lately."""
-        settled = self._served > 0 and self._frame_began is None and self._leaving_since is None
-        return settled, self._last
+        settled = self.served and self.frame_began is None and self._leaving_since is None
+        return settled, self.heard_at
 
     def overdue(self, now: float) -> str:
         """Which of its deadlines is over, in words; or nothing."""
@@ -110,12 +115,12 @@ class Peer:
         if self._leaving_since is not None:
             over = now - self._leaving_since >= settings.unsent_deadline
             return f"it has not taken its last replies for {settings.unsent_deadline:g} s" if over else ""
-        late = self._frame_began is not None and now - self._frame_began >= settings.frame_deadline
+        late = self.frame_began is not None and now - self.frame_began >= settings.frame_deadline
         if late and not self._paused:
             return f"a frame was not complete within {settings.frame_deadline:g} s"
         if self._full_since is not None and now - self._full_since >= settings.unsent_deadline:
             return f"it has not taken its replies for {settings.unsent_deadline:g} s"
-        if not self.is_line and not self.busy and now - self._last >= settings.idle_timeout:
+        if not self.is_line and not self.busy and now - self.heard_at >= settings.idle_timeout:
             return f"it was idle for {settings.idle_timeout:g} s"
         return ""
 
@@ -126,12 +131,12 @@ class Peer:
         if self._leaving_since is not None:
             return self._leaving_since + settings.unsent_deadline
         due = math.inf
-        if self._frame_began is not None and not self._paused:
-            due = self._frame_began + settings.frame_deadline
+        if self.frame_began is not None and not self._paused:
+            due = self.frame_began + settings.frame_deadline
         if self._full_since is not None:
             due = min(due, self._full_since + settings.unsent_deadline)
         if not self.is_line and not self.busy:
-            due = min(due, self._last + settings.idle_timeout)
+            due = min(due, self.heard_at + settings.idle_timeout)
         return due
 
     # -- the channel's side
@@ -146,12 +151,15 @@ class Peer:
             limits(high=self._settings.max_unsent)
         if not self._host.joined(self):
             self.abort()
+        elif isinstance(channel, StreamChannel) and self._host.express is not None:
+            self._attend = self._host.express.attend(self, channel, self._loop.time)
+            self._settle()
 
     def received(self, frames: list[Frame]) -> None:
         """Requests have come."""
         if self.leaving:
             return
-        self._frame_began = None
+        self.frame_began = None
         if not frames:
             return
         if self.is_line:
@@ -160,17 +168,21 @@ class Peer:
         if self._channel is not None and not self._channel.can_pause:
             frames = frames[: max(0, BACKLOG * self._settings.max_in_flight - len(self._requests))]
         self._requests.extend((each, False) for each in frames)
-        self._last = self._loop.time()
+        self.heard_at = self._loop.time()
         if self._later:
             self._refuse_what_is_too_much()
-        if not self._working:
+        if self.attended and not self._working:
+            # As many as may be in one turn have been answered already.
+            self.attended, self._working = False, True
+            self._loop.call_soon(self._work_on)
+        elif not self._working:
             self._work()
         self._settle()
 
     def begun(self) -> None:
         """A frame has begun, and is not yet whole."""
-        if self._frame_began is None:
-            self._frame_began = self._loop.time()
+        if self.frame_began is None:
+            self.frame_began = self._loop.time()
 
     def ended(self) -> bool:
         """It will not ask any more. Tells whether the channel is to stay, for what it is still to be told."""
@@ -238,8 +250,11 @@ class Peer:
                 self._channel.pause()
             else:
                 self._channel.resume()
-                if self._frame_began is not None:  # it could not go on with its frame meanwhile
-                    self._frame_began = self._loop.time()
+                if self.frame_began is not None:  # it could not go on with its frame meanwhile
+                    self.frame_began = self._loop.time()
+        if self._attend is not None:  # nothing overtakes what waits
+            held = waiting or paused or self._ended or self._channel.unsent
+            self._channel.express = None if held else self._attend
         if waiting:
             self.idle.clear()
             return
@@ -268,7 +283,7 @@ class Peer:
                 reply: Reply | None = self._host.answer(unit, request, self, busy=True)
             else:
                 reply = self._host.answer(unit, request, self)
-            self._served += 1
+            self.served = True
             if self._host.trace is not None:
                 self._host.trace(Message(self._loop.time(), True, transaction, unit, request, self._number))
             if reply is None:
@@ -324,10 +339,12 @@ class Peer:
             self._leaving_since = self._loop.time()
         self._requests.clear()
         if self._channel is not None:
+            self._channel.express = None
             self._channel.close()
 
     def abort(self) -> None:
         """Close at once."""
         self.leaving = True
         if self._channel is not None:
+            self._channel.express = None
             self._channel.abort()

@@ -14,6 +14,7 @@ import anyio
 from msm.beside import answers
 from msm.diagnostics import Diagnostics
 from msm.errors import BindError, DeclarationError, LinkError, StateError
+from msm.express import Express
 from msm.keywords import ServerKeywords, ServerSettings, by_unit, check_wait
 from msm.memory.store import MemoryStore, image_of
 from msm.peer import Peer
@@ -68,6 +69,7 @@ class AsyncModbusServer:
         self._fallback = self._choose_fallback(isinstance(stores, MemoryStore) and not self._endpoint.is_serial)
         self.report = Reporter(log, str(self._endpoint))
         self.trace = guarded(self.settings.trace, log)
+        self.express = self._express(stores)
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._stopped = False
@@ -90,6 +92,17 @@ class AsyncModbusServer:
         if diagnostics is not None:
             self._diagnostics[servant] = diagnostics
         return servant
+
+    def _express(self, stores: MemoryStore | Mapping[int, MemoryStore]) -> Express | None:
+        """Answers what needs nobody's leave, where there is such a thing."""
+        settings = self.settings
+        heard = settings.trace or settings.roles or settings.before_write or settings.write_through
+        if heard or settings.writable is not None or self._diagnostics:
+            return None
+        images = {unit: image_of(store) for unit, store in by_unit(stores, settings.unit).items()}
+        own = next(iter(images.values()))
+        more = {unit: own for unit in range(256) if self._fallback(unit) is not None}
+        return Express({**more, **images}, settings.max_in_flight)
 
     def _check_roles(self) -> Roles | None:
         """Roles are in the certificates of clients: so there must be some."""

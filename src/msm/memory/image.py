@@ -27,6 +27,7 @@ Origin: TypeAlias = Literal["local", "remote", "device"]
 
 TABLE_NAMES: tuple[TableName, ...] = ("holding", "input", "coil", "discrete")
 WORD_TABLES: tuple[TableName, ...] = ("holding", "input")
+NOTHING = bytearray()  # is protected
 MAX_CELLS = 65536  # an address has 16 bits (application protocol V1.1b3, section 4.4)
 
 
@@ -268,6 +269,19 @@ class Image:
         self._ring()
         return len(journals) if done is not None else 0
 
+    def accept_words(self, start: int, words: bytes | bytearray) -> bool:
+        """Whole words that a remote client writes, from byte `start` of the buffer, where nobody is to be told.
+
+        :returns: False where nothing was done, since somebody is to be told, or asked: `accept()` does that.
+        """
+        with self.lock:
+            if self._journals or self._watchers or (self.protection is not None and self._protected != NOTHING):
+                return False
+            self.buffer[start : start + len(words)] = words
+            if self._backlog:
+                self._backlog.forget(Region(start, len(words), (1 << 8 * len(words)) - 1))
+        return True
+
     def merge(self, table: str, address: int, count: int, change: Callable[[bytes], bytes]) -> None:
         """What a poll brings: noted for nobody, since it is the device's own.
 
@@ -291,9 +305,10 @@ class Image:
             return
         protected = self._protected
         if protected is None:
-            protected = self._protected = self.protection()
+            protected = self.protection()
+            protected = self._protected = protected if any(protected) else NOTHING
         offset, size, bits = region
-        if int.from_bytes(protected[offset : offset + size], "big") & bits:
+        if protected and int.from_bytes(protected[offset : offset + size], "big") & bits:
             raise AddressError(f"{span.table} {span.address} to {span.address + span.cells - 1}: read-only")
 
     # -- those who listen

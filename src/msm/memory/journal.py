@@ -128,9 +128,12 @@ class Backlog:
             self._noted[span] = region
             self._last = span
 
+    def __bool__(self) -> bool:
+        return bool(self._noted or self._spans)
+
     def forget(self, region: Region) -> None:
         """These bits are no longer what the application assigned, or need not be sent again."""
-        if self._noted or self._spans:
+        if self:
             self._fold()
             self._change(region, keep=False)
 

@@ -54,6 +54,7 @@ class FaultyServer(AsyncModbusServer):
 
     def __init__(self, device: FakeDevice, endpoint: str, keywords: dict[str, Any]) -> None:
         super().__init__(device.mem, endpoint, **keywords)
+        self.express = None  # it has a say in every request
         self._device = device
 
     def answer(self, unit: int, request: bytes, peer: Peer, *, busy: bool = False) -> Reply | None:

@@ -35,7 +35,7 @@ class Acceptor:
         self,
         endpoint: Endpoint,
         sock: socket.socket,
-        channel: Callable[[], StreamChannel | LineChannel],
+        channel: Callable[[socket.socket], StreamChannel | LineChannel],
         context: ssl.SSLContext | None,
     ) -> None:
         self._endpoint = endpoint
@@ -102,7 +102,7 @@ class Acceptor:
 
     async def _open(self, sock: socket.socket, address: str) -> None:
         def channel() -> asyncio.BaseProtocol:
-            made = self._channel()
+            made = self._channel(sock)
             # Once it has reset the connection, the socket does not know any more; but what it has sent is still read.
             made.accepted_from = address
             return made

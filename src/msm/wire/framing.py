@@ -39,37 +39,38 @@ class Message(NamedTuple):
 class MbapFramer:
     """Puts a stream together into whole frames.
 
-    Bytes come in by `feed()`, or without a copy: they are received into `space()` and counted by `advance()`.
+    Bytes come in by `feed()`, or without a copy: they are received into `space()` and counted by `advance()`. What is
+    still to be looked at lies in `buffer` from `start` to `end`.
     A header that cannot be one sets `error`; the frames before it are still given, and nothing after it is.
     """
 
-    __slots__ = ("_buffer", "_end", "_start", "_view", "error")
+    __slots__ = ("buffer", "end", "error", "start", "view")
 
     def __init__(self) -> None:
-        self._buffer = bytearray(BUFFER)
-        self._view = memoryview(self._buffer)
-        self._start = 0
-        self._end = 0
+        self.buffer = bytearray(BUFFER)
+        self.view = memoryview(self.buffer)
+        self.start = 0
+        self.end = 0
         self.error = ""
 
     @property
     def partial(self) -> bool:
         """Has a frame begun that is not yet whole?"""
-        return self._end > self._start
+        return self.end > self.start
 
     def space(self) -> memoryview:
         """Room for what comes next; never empty."""
-        if BUFFER - self._end < MAX_FRAME:
-            left = self._end - self._start
-            self._buffer[:left] = self._buffer[self._start : self._end]
-            self._start, self._end = 0, left
-        return self._view[self._end :]
+        if BUFFER - self.end < MAX_FRAME:
+            left = self.end - self.start
+            self.buffer[:left] = self.buffer[self.start : self.end]
+            self.start, self.end = 0, left
+        return self.view[self.end :]
 
     def advance(self, count: int) -> list[Frame]:
         """`count` bytes were received into `space()`: the frames that are now whole, in order."""
-        self._end += count
+        self.end += count
         frames: list[Frame] = []
-        buffer, start, end = self._buffer, self._start, self._end
+        buffer, start, end = self.buffer, self.start, self.end
         while end - start >= HEADER and not self.error:
             transaction, protocol, length, unit = MBAP.unpack_from(buffer, start)
             if protocol != 0:
@@ -84,7 +85,7 @@ class MbapFramer:
                 start = stop
         if start == end or self.error:
             start = end = 0
-        self._start, self._end = start, end
+        self.start, self.end = start, end
         return frames
 
     def feed(self, data: bytes) -> list[Frame]:

@@ -215,7 +215,7 @@ async def _connect_stream(endpoint: Endpoint, owner: Owner, tls: ssl.SSLContext 
 
     sock = await first_of(await look_up(endpoint.host, endpoint.port), open_one, socket.socket.close)
     try:
-        await loop.create_connection(lambda: channel_for(endpoint, owner, server=False), sock=sock, **secure)
+        await loop.create_connection(lambda: channel_for(endpoint, owner, server=False, sock=sock), sock=sock, **secure)
     except BaseException:
         sock.close()
         raise

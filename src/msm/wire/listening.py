@@ -59,7 +59,8 @@ async def _listen_stream(
         raise
     bound = endpoint.at_port(port)
     acceptors = [
-        Acceptor(bound, sock, lambda: channel_for(endpoint, owner(), server=True), context) for sock in sockets
+        Acceptor(bound, each, lambda sock: channel_for(endpoint, owner(), server=True, sock=sock), context)
+        for each in sockets
     ]
 
     def close() -> None:

@@ -1,0 +1,250 @@
+"""What is answered at once is answered as it is the long way: the same replies, the same memory, the same order."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from msm import AsyncModbusClient, AsyncModbusServer, MemoryStore, MemoryVariable
+from msm.keywords import ServerKeywords
+from msm.memory.store import image_of
+from msm.peer import Peer
+from msm.wire.channel import StreamChannel
+from msm.wire.framing import MbapFramer, frame
+
+KINDS = ("plain", "assigned", "protected", "forwarded")
+WORDS, INPUTS, COILS, DISCRETE = 300, 130, 2100, 20
+
+
+class Wire:
+    """A transport that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.writes = 0
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+        self.writes += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+def memory(kind: str) -> MemoryStore:
+    mem = MemoryStore(WORDS, input_registers=INPUTS, coils=COILS, discrete_inputs=DISCRETE)
+    mem[0:WORDS] = [number * 257 & 0xFFFF for number in range(WORDS)]
+    for number in range(0, COILS, 3):
+        mem.set_value(number, 1, table="coil")
+    if kind == "assigned":
+        mem.SPEED = MemoryVariable.uint32(100)
+        mem.SPEED = 70000
+    if kind == "protected":
+        mem.SERIAL = MemoryVariable.uint32(100, access="ro")
+    return mem
+
+
+def receive(channel: StreamChannel, data: bytes) -> None:
+    while data and not channel.closing:
+        space = channel.get_buffer(-1)
+        piece = data[: len(space)]
+        space[: len(piece)] = piece
+        channel.buffer_updated(len(piece))
+        data = data[len(piece) :]
+
+
+async def converse(kind: str, pieces: Sequence[bytes], *, express: bool) -> tuple[bytes, bytes, list[Any], bool]:
+    """All replies, the memory after it, what a listener was told, and whether the connection was closed."""
+    mem = memory(kind)
+    other = AsyncModbusClient(mem, "tcp://127.0.0.1:1") if kind == "forwarded" else None
+    stream = mem.changes("SPEED") if kind == "assigned" else None
+    keywords: ServerKeywords = {"unknown_unit": "exception", "max_in_flight": 3}
+    server = AsyncModbusServer(mem, "tcp://127.0.0.1:0", **keywords)
+    assert server.express is not None
+    if not express:
+        server.express = None
+    wire = Wire()
+    channel = StreamChannel(Peer(server), MbapFramer())
+    channel.connection_made(wire)  # type: ignore[arg-type]
+    assert (channel.express is not None) is express
+    for piece in pieces:
+        receive(channel, piece)
+        for _ in range(8):  # turns of the loop: what is left of a segment is answered in the next ones
+            await asyncio.sleep(0)
+    told = []
+    if stream is not None:
+        while (change := stream.queue.take()) is not None:
+            told.append(change[:4])
+        stream.close()
+    del other
+    return wire.sent, bytes(image_of(mem).buffer), told, wire.closed
+
+
+ADDRESSES = (0, 1, 7, 8, 98, 99, 100, 101, 102, 129, 130, 175, 299, 300, 1999, 2000, 2099, 2100, 65535)
+COUNTS = (0, 1, 2, 8, 9, 121, 122, 123, 124, 125, 126, 127, 128, 300, 1968, 1969, 2000, 2001, 65535)
+
+
+def request(
+    function: int, address: int, count: int, written: int = 1, to: int = 0, *, size: int | None = None
+) -> bytes:
+    """A request, right but for these numbers; `size` is its byte count, where that is to be another one."""
+    pdu = struct.pack(">BHH", function, address, count)
+    if function in (15, 16):
+        real = (count + 7) // 8 if function == 15 else 2 * count
+        pdu += bytes([real % 256 if size is None else size]) + bytes(number % 251 for number in range(min(real, 247)))
+    elif function == 22:
+        pdu += b"\x12\x34"
+    elif function == 23:
+        pdu += struct.pack(">HHB", to, written, 2 * written % 256 if size is None else size)
+        pdu += bytes(number % 241 for number in range(min(2 * written, 243)))
+    return pdu[:253]
+
+
+#: Every limit, and both sides of it.
+EDGES = [
+    *(request(function, at, count) for function in (1, 2, 3, 4, 16, 23) for at in ADDRESSES for count in COUNTS),
+    *(request(6, at, 0xABCD) for at in ADDRESSES),
+    *(request(23, 0, 1, written, to) for written in COUNTS for to in ADDRESSES),
+    *(request(function, 0, 2, 2, size=size) for function in (16, 23) for size in (0, 3, 5, 255)),
+    *(request(function, 0, 1)[:-1] for function in (1, 3, 6, 16, 23)),
+    *(request(function, 0, 1) + b"\0" for function in (1, 3, 6, 16, 23)),
+]
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> bytes:
+    function = draw(st.sampled_from([3, 16, 1, 23, 6, 4, 2, 5, 15, 22, 43, 99]))
+    numbers = st.integers(0, 130)
+    data = frame(
+        draw(st.integers(0, 65535)),
+        draw(st.sampled_from([1, 1, 1, 1, 0, 255, 2])),
+        request(function, draw(numbers), draw(numbers), draw(numbers), draw(numbers)),
+    )
+    if draw(st.integers(0, 20)) == 20:
+        data = data[:2] + b"\0\1" + data[4:]  # no Modbus: the connection is closed
+    return data
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_at_every_limit_both_ways_are_the_same(kind: str) -> None:
+    pieces = [frame(number, 1, pdu) for number, pdu in enumerate(EDGES)]
+    at_once = asyncio.run(converse(kind, pieces, express=True))
+    assert at_once == asyncio.run(converse(kind, pieces, express=False))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(several=st.lists(frames(), min_size=1, max_size=12), cuts=st.lists(st.integers(0, 600), max_size=6))
+def test_both_ways_are_the_same(kind: str, several: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(several)
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    pieces = [data[begin:end] for begin, end in itertools.pairwise(edges)]
+    at_once = asyncio.run(converse(kind, pieces, express=True))
+    assert at_once == asyncio.run(converse(kind, [data], express=False))
+
+
+async def test_replies_of_a_segment_go_out_together() -> None:
+    server = AsyncModbusServer(memory("plain"), "tcp://127.0.0.1:0")
+    wire = Wire()
+    channel = StreamChannel(Peer(server), MbapFramer())
+    channel.connection_made(wire)  # type: ignore[arg-type]
+    receive(channel, b"".join(frame(number, 1, b"\3\0\0\0\1") for number in range(8)))
+    assert wire.writes == 1
+    assert [wire.sent[at : at + 2] for at in range(0, len(wire.sent), 11)] == [bytes([0, n]) for n in range(8)]
+
+
+async def test_a_segment_does_not_take_more_than_its_turn() -> None:
+    server = AsyncModbusServer(memory("plain"), "tcp://127.0.0.1:0", max_in_flight=3)
+    wire = Wire()
+    channel = StreamChannel(Peer(server), MbapFramer())
+    channel.connection_made(wire)  # type: ignore[arg-type]
+    receive(channel, b"".join(frame(number, 1, b"\3\0\0\0\1") for number in range(8)))
+    done = []
+    for _ in range(3):
+        done.append(len(wire.sent) // 11)
+        await asyncio.sleep(0)
+    assert done == [3, 6, 8]
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"trace": print},
+        {"before_write": lambda _write: None},
+        {"write_through": True},
+        {"writable": {"holding": [(0, 8)]}},
+        {"functions": {"diagnostics": True}},
+    ],
+)
+async def test_where_somebody_has_a_say_nothing_is_answered_at_once(keywords: dict[str, Any]) -> None:
+    if "functions" in keywords:
+        from msm import Functions
+
+        keywords = {"functions": Functions(**keywords["functions"])}
+    assert AsyncModbusServer(MemoryStore(8), "tcp://127.0.0.1:0", **keywords).express is None
+
+
+@pytest.mark.parametrize("taken", [0, 3, None])
+async def test_what_the_socket_does_not_take_is_sent_by_the_transport_and_nothing_overtakes_it(
+    taken: int | None,
+) -> None:
+    class Full(Wire):
+        unsent = 0
+        stuck = True
+
+        def write(self, data: bytes) -> None:
+            super().write(data)
+            self.unsent += len(data) if self.stuck else 0
+
+        def get_write_buffer_size(self) -> int:
+            return self.unsent
+
+    class Socket:
+        sent = b""
+
+        def send(self, data: bytes) -> int:
+            if taken is None:
+                raise BlockingIOError
+            self.sent += data[:taken]
+            return taken
+
+    server = AsyncModbusServer(memory("plain"), "tcp://127.0.0.1:0")
+    wire, sock = Full(), Socket()
+    channel = StreamChannel(Peer(server), MbapFramer(), sock)  # type: ignore[arg-type]
+    channel.connection_made(wire)  # type: ignore[arg-type]
+    receive(channel, frame(1, 1, b"\3\0\1\0\1"))
+    reply = frame(1, 1, b"\3\2\1\1")
+    assert sock.sent + wire.sent == reply
+    receive(channel, frame(2, 1, b"\3\0\1\0\1"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sock.sent + wire.sent == reply + frame(2, 1, b"\3\2\1\1"), "it goes the same way, behind the first"
+    wire.unsent, wire.stuck = 0, False
+    receive(channel, frame(3, 1, b"\3\0\1\0\1"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    before = sock.sent
+    receive(channel, frame(4, 1, b"\3\0\1\0\1"))
+    assert len(sock.sent) - len(before) == (taken or 0), "once all is sent, the socket is tried again"

@@ -26,6 +26,7 @@ from msm.exchange.stats import Stats
 from msm.keywords import ClientKeywords, ClientSettings, by_unit, check_unit, check_wait
 from msm.memory.store import MemoryStore
 from msm.reporting import Reporter, guarded
+from msm.sweeping import Sweeping
 from msm.unit import Unit
 from msm.wire import pdu
 from msm.wire.endpoint import Endpoint, tls_context
@@ -87,9 +88,12 @@ class AsyncModbusClient(Calls):
         self._task: asyncio.Task[None] | None = None
         self._link: ClientLink | None = None
         self._out: dict[int, _Outstanding] = {}
+        self._sweeping: Sweeping | None = None
         self._calls: deque[tuple[int, bytes, asyncio.Future[bytes]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._wanted_at = math.inf
+        """While a sweep is under way: when something else is due."""
         self._most_out = 1
         self._silent = 0
         self._heard = -math.inf
@@ -373,6 +377,8 @@ class AsyncModbusClient(Calls):
         for unit in self._units.values():
             unit.connected(loop.time())
             unit.device.join_over(worth_joining(*link.cost, MAX_READ_WORDS), loop.time())
+        if self._single is not None and link.has_express:
+            self._sweeping = Sweeping(self._single, link, self._end_sweep, self._pump)
         self._pump()
         try:
             cause = await lost
@@ -385,6 +391,8 @@ class AsyncModbusClient(Calls):
 
     def _release(self) -> None:
         """Let go of the connection and of what was outstanding on it."""
+        self._end_sweep()
+        self._sweeping = None
         link, self._link = self._link, None
         if link is not None:
             link.close()
@@ -432,6 +440,7 @@ class AsyncModbusClient(Calls):
 
     def _drain(self) -> None:
         assert self._loop is not None
+        self._end_sweep()
         now = self._loop.time()
         for unit in self._units.values():
             unit.drain(now)
@@ -442,7 +451,9 @@ class AsyncModbusClient(Calls):
             return
         self._drain()
         now = self._loop.time()
-        if self._link is not None:
+        if self._link is not None and self._begin_sweep(now):
+            pass
+        elif self._link is not None:
             while len(self._out) < self._most_out and self._link.free_at() <= now and self._send_next(now):
                 pass
         else:
@@ -450,11 +461,37 @@ class AsyncModbusClient(Calls):
                 unit.next(now)  # nothing to send, but commands expire
         self._notify()
         waking = min(unit.wake() for unit in self._units.values())
+        if self._sweeping is not None and self._sweeping.under_way:
+            self._wanted_at = waking
+            self._arm(min(waking, self._sweeping.asked_at + self.settings.timeout))
+            return
         if len(self._out) >= self._most_out:
             waking = math.inf
         elif self._link is not None and self._link.free_at() > now:
             waking = self._link.free_at()  # a serial line has to rest; what waits for it goes then
         self._arm(min(waking, min((each.deadline for each in self._out.values()), default=math.inf)))
+
+    def _begin_sweep(self, now: float) -> bool:
+        """Read a run of blocks, where there is nothing to decide in between."""
+        if self._sweeping is None or self._single is None or self._out or self._calls:
+            return False
+        sweep = self._single.sweep(now)
+        if sweep is None:
+            return False
+        self._sweeping.begin(sweep)
+        return True
+
+    def _end_sweep(self) -> None:
+        """Whatever comes up is for others to decide, who have to know what is out."""
+        if self._sweeping is None or self._single is None or not self._sweeping.under_way:
+            return
+        assert self._link is not None
+        self._silent = 0
+        for transaction, job, request, sent in self._sweeping.end():
+            self._link.expect(transaction, self._single.number)
+            deadline = sent + self.settings.timeout
+            self._out[transaction] = _Outstanding(self._single.number, request, sent, deadline, job, None)
+        self._heard = max(self._heard, self._sweeping.heard_at)
 
     def _send_next(self, now: float) -> bool:
         """Send one request: a call of the application, or what the units want, in turn."""
@@ -492,6 +529,12 @@ class AsyncModbusClient(Calls):
         assert self._loop is not None
         self._timer, self._timer_at = None, math.inf
         now = self._loop.time()
+        if self._sweeping is not None and self._sweeping.under_way:
+            due = min(self._wanted_at, self._sweeping.asked_at + self.settings.timeout)
+            if now < due:
+                self._arm(due)  # what was waited for when the timer was set has come, and more was asked
+                return
+            self._end_sweep()
         for transaction, outstanding in [(t, each) for t, each in self._out.items() if each.deadline <= now]:
             if transaction in self._out:
                 self._on_timeout(transaction, outstanding, now)

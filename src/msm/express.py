@@ -23,7 +23,7 @@ REQUEST = struct.Struct(">HHHBBHH")
 READ_WRITE = struct.Struct(">HHB")  # of function 23, behind that: where and how many words to write, and their bytes
 CELLS = struct.Struct(">HHHBBB")  # the header of a reply with cells
 
-Attend: TypeAlias = Callable[[bytearray, int, int], int]
+Attend: TypeAlias = Callable[[int], int]
 _Answer: TypeAlias = Callable[[bytearray, int, int], bytes | None]
 _Place: TypeAlias = tuple[Image, int, int]  # a table: where it begins in the buffer of the image, and its size
 
@@ -62,10 +62,12 @@ class Express:
         It stops at the first request that is not for it, at a frame that is not whole, and after `most` requests.
         """
         send_some = channel.send_some
+        framer, buffer = channel.framer, channel.framer.buffer
         words, others, most = self._words, self._others, self._most
         unpack, pack = REQUEST.unpack_from, CELLS.pack
 
-        def attend(buffer: bytearray, start: int, end: int) -> int:
+        def attend(end: int) -> int:
+            start = framer.start
             reply: bytes | None = None
             replies: list[bytes] | None = None
             while end - start >= 12:

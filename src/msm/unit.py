@@ -13,6 +13,7 @@ from msm.exchange.device import BUSY, NOT_THERE, Device, Job
 from msm.exchange.merge import Clash
 from msm.exchange.plan import WIDTH, MaskWrite, Piece, Read
 from msm.exchange.schedule import LinkState
+from msm.exchange.sweep import Sweep
 from msm.keywords import ClientSettings
 from msm.memory.journal import Command, Journal, Region, Span
 from msm.memory.store import MemoryStore, bound_of, image_of, revision_of
@@ -41,24 +42,24 @@ class Unit:
         self.paused_until = -math.inf
         self._heard = -math.inf
         self._store = store
-        self._image = image_of(store)
-        self._image.set_on_stale(settings.on_stale)
+        self.image = image_of(store)
+        self.image.set_on_stale(settings.on_stale)
         for read in settings.terms().blocks:
             try:
-                self._image.table(read.table).check(read.address, read.cells)
+                self.image.table(read.table).check(read.address, read.cells)
             except AddressError as error:
                 raise AddressError(f"blocks: {error}") from None
         self._revision = -1
-        self.device = Device({name: table.size for name, table in self._image.tables.items()}, settings.terms())
+        self.device = Device({name: table.size for name, table in self.image.tables.items()}, settings.terms())
         # What is assigned from now on is noted for this client, also before it runs. The journal does not
         # keep a client alive that nobody else holds.
-        self._journal = Journal(ring)
-        self._image.attach(self._journal)
+        self.journal = Journal(ring)
+        self.image.attach(self.journal)
 
     def detach(self) -> None:
         """Note no more assignments: the client has stopped."""
-        self._image.detach(self._journal)
-        with self._image.lock:
+        self.image.detach(self.journal)
+        with self.image.lock:
             self._enter_marks(math.inf)
         self.device.ledger.abandon("the client was stopped")
         self._delivered(math.inf)
@@ -68,7 +69,7 @@ class Unit:
 
     def drain(self, now: float) -> None:
         """Enter what was assigned since the last time, and follow the declarations."""
-        with self._image.lock:
+        with self.image.lock:
             self._enter_marks(now)
         revision = revision_of(self._store)
         if revision != self._revision:
@@ -77,15 +78,15 @@ class Unit:
 
     def _enter_marks(self, now: float) -> None:
         """The image's lock is held."""
-        for mark, times in self._journal.drain().items():
+        for mark, times in self.journal.drain().items():
             if isinstance(mark, Command):
                 span = mark.span
                 self.device.command(*span[:4], span.name, mark.value, now, mark.done)
             else:
                 self.device.assign(*mark[:4], mark.name, times, now)
-        if self._journal.dropped:
-            self.device.ledger.expired += self._journal.dropped
-            self._journal.dropped = 0
+        if self.journal.dropped:
+            self.device.ledger.expired += self.journal.dropped
+            self.journal.dropped = 0
 
     def _pieces(self) -> list[Piece]:
         variables = self._store.variables()
@@ -109,9 +110,9 @@ class Unit:
         """The request of a job, as it travels; the job notes the cells that it writes."""
         request = job.request
         if isinstance(request, Read):
-            return pdu.read(_READ[request.table], request.address, request.cells)
+            return pdu.read(pdu.READS_OF[request.table], request.address, request.cells)
         if job.data is None:
-            job.data = self._image.read(request.table, request.address, request.cells)
+            job.data = self.image.read(request.table, request.address, request.cells)
             if job.racy:
                 job.data = self.device.racy_word(job, int.from_bytes(job.data, "big"))
         if isinstance(request, MaskWrite):
@@ -165,8 +166,8 @@ class Unit:
             return
         self._alive()
         if isinstance(job.request, Read) and code not in BUSY:
-            with self._image.lock:
-                self._image.health.bad(*job.request, cause)
+            with self.image.lock:
+                self.image.health.bad(*job.request, cause)
 
     def _alive(self) -> None:
         self.silent = 0
@@ -179,28 +180,40 @@ class Unit:
         def change(ours: bytes) -> bytes:
             # Under the image's lock: what was assigned up to this moment is not the device's to change.
             self._enter_marks(now)
-            self._image.health.good(table, address, count, time.time())
+            self.image.health.good(table, address, count, time.time())
             return self.device.merge(job, ours, cells)
 
-        self._image.merge(table, address, count, change)
+        self.image.merge(table, address, count, change)
 
     def _not_read(self, job: Job, cause: str) -> None:
         """The values of this read hold, but they are no longer fresh."""
         if isinstance(job.request, Read):
-            with self._image.lock:
-                self._image.health.stale(*job.request, cause)
+            with self.image.lock:
+                self.image.health.stale(*job.request, cause)
 
     def _delivered(self, now: float) -> None:
         """What has met its fate, in whatever way, need not be sent by a client that comes later."""
         ended = self.device.ledger.ended()
         if not ended:
             return
-        with self._image.lock:
+        with self.image.lock:
             self._enter_marks(now)
             for table, bits in ended:
                 for address, part in bits.items():
                     left = part & ~self.device.ledger.keep(table, address, 1, WIDTH[table])
-                    self._image.delivered(Span(table, address, 1, left, ""))
+                    self.image.delivered(Span(table, address, 1, left, ""))
+
+    def sweep(self, now: float) -> Sweep | None:
+        """A run of reads, while it answers as it should and nothing is to be decided."""
+        if self.state is not LinkState.ONLINE or self.silent or now < self.paused_until:
+            return None
+        return self.device.sweep(now)
+
+    def swept(self, sweep: Sweep, now: float, heard_at: float) -> list[Job]:
+        """How far it has come, and when the last reply was heard. Returns the reads that are still out."""
+        if sweep.done:
+            self._heard = heard_at
+        return self.device.swept(sweep, now)
 
     def conflicts(self) -> list[Conflict]:
         """The conflicts that were found since the last time, as values of the variables."""
@@ -216,9 +229,9 @@ class Unit:
         bound = bound_of(self._store).get(clash.name)
         if bound is None or (bound.span.address, bound.span.cells) != (clash.address, clash.cells):
             return number
-        whole = self._image.region(bound.span._replace(mask=(1 << clash.cells * WIDTH[clash.table]) - 1))
+        whole = self.image.region(bound.span._replace(mask=(1 << clash.cells * WIDTH[clash.table]) - 1))
         if WIDTH[clash.table] == 1:
-            shifted: Region = self._image.region(bound.span._replace(mask=number))
+            shifted: Region = self.image.region(bound.span._replace(mask=number))
             raw = shifted.bits.to_bytes(shifted.size, "big")
         else:
             raw = number.to_bytes(whole.size, "big")
@@ -251,8 +264,8 @@ class Unit:
         self.device.connected(now)
 
     def _stale(self, trouble: str) -> None:
-        with self._image.lock:
-            self._image.health.stale(error=trouble)
+        with self.image.lock:
+            self.image.health.stale(error=trouble)
 
     def next(self, now: float) -> Job | None:
         """The next job of this unit, if it has one now."""
@@ -268,11 +281,3 @@ class Unit:
         """When `next()` may have something by the passing of time alone."""
         waking = self.device.wake()
         return waking if waking == math.inf else max(waking, self.paused_until)
-
-
-_READ = {
-    "holding": pdu.READ_HOLDING_REGISTERS,
-    "input": pdu.READ_INPUT_REGISTERS,
-    "coil": pdu.READ_COILS,
-    "discrete": pdu.READ_DISCRETE_INPUTS,
-}

@@ -37,6 +37,7 @@ from msm.exchange.plan import (
 )
 from msm.exchange.polling import Polling, Round
 from msm.exchange.stats import Stats
+from msm.exchange.sweep import Sweep
 
 Request: TypeAlias = Read | Write | MaskWrite
 Cell: TypeAlias = tuple[str, int]
@@ -128,6 +129,9 @@ class Device:
         self._busy_pause = BUSY_PAUSE
         self._unsure: dict[Cell, int] = {}
         self._fresh_word: Cell | None = None
+        self._swept = terms.period
+        """The period of the last sweep."""
+        self._sweepable: dict[Read, list[bytes | bytearray]] = {}
         self._refusals: Counter[str] = Counter()
         self._readable: set[str] = set()
         self._alone = 0
@@ -179,6 +183,7 @@ class Device:
         jobs, self._jobs = self._jobs, []
         self._connected = False
         self._pulled = False
+        self._sweepable.clear()
         self._writing = None
         self._fresh_word = None
         self._polling.halt()
@@ -258,6 +263,8 @@ class Device:
             if name == table and address <= at < address + cells:
                 keep |= bits << _shift(width, address, cells, at)
         self._known.hear(table, address, cells, theirs)
+        if request not in self._sweepable and (place := self._known.place(*request)) is not None:
+            self._sweepable[request] = place
         return merge(ours, theirs, keep, order)
 
     # -- what the engine asks
@@ -266,6 +273,53 @@ class Device:
     def pulled(self) -> bool:
         """Has every block been asked for since the connection was made?"""
         return self._pulled
+
+    def sweep(self, now: float) -> Sweep | None:
+        """A run of reads in place of the next job, where nothing is to be decided between them; else nothing.
+
+        They count as sent when the engine says so. Before anything else is reported or asked, `swept()` ends it.
+        """
+        quiet = (
+            self._connected
+            and self._pulled
+            and not self._jobs
+            and self._window == self._window_most
+            and self._hold == -math.inf  # it is set after each request where there is to be a pause in between
+            and not self._unsure
+            and not self._beats
+            and self._fresh_word is None
+            and self.ledger.is_settled
+            and self.holes.next_probe() == math.inf
+        )
+        if not quiet or not self._polling.ready(now):
+            return None
+        run = self._polling.take_run(self._sweepable)
+        if run is None:
+            return None
+        reads, period = run
+        if period != self._swept:
+            self._known.enter()
+            self._swept = period
+        return Sweep(reads, period, self._window, [self._sweepable[read] for read in reads])
+
+    def swept(self, sweep: Sweep, now: float) -> list[Job]:
+        """What was sent of a run, and what answered, each as it was expected. Returns the reads that are still out."""
+        first = self._number + 1
+        self._number += sweep.sent
+        if sweep.sent:
+            self._wrote_last = False
+        if sweep.done:
+            self._known.entered()
+            self._answered = first + sweep.done - 1
+            self._busy_pause = BUSY_PAUSE
+        out = [
+            Job(read, number=first + at, period=sweep.period)
+            for at, read in enumerate(sweep.reads[: sweep.sent])
+            if at >= sweep.done
+        ]
+        self._jobs.extend(out)
+        self._finish(self._polling.end_run(sweep.reads[sweep.sent :], sweep.done, sweep.period), now)
+        return out
 
     def next(self, now: float) -> Job | None:
         """The next job, which counts as sent from now on; or nothing before `wake()`."""
@@ -632,6 +686,8 @@ class Device:
 
     def _replan(self, now: float) -> None:
         """Work out the blocks to read, after the declarations or the holes have changed."""
+        self._sweepable.clear()
+        self._known.enter()
         blocks: dict[float, list[Read]] = {self._terms.period: []}
         for table, size in self._sizes.items():
             pieces = [piece for piece in self._pieces if piece.table == table]

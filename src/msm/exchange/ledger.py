@@ -81,6 +81,11 @@ class Ledger:
         return len(self._open) - self._uncounted
 
     @property
+    def is_settled(self) -> bool:
+        """Is there nothing without a fate, heartbeats included?"""
+        return not self._open
+
+    @property
     def total(self) -> int:
         """All assignments since this ledger was opened."""
         return self.acknowledged + self.superseded + self.rejected + self.expired + self.unknown + self.pending

@@ -59,18 +59,48 @@ class Known:
         self._widths = widths
         self._words = {table: bytearray(2 * size) for table, size in sizes.items() if widths[table] == 16}
         self._heard = {table: bytearray(2 * size) for table, size in sizes.items() if widths[table] == 16}
+        self._places: dict[tuple[str, int, int], list[bytes | bytearray]] = {}
+        self._new = False
         self._bits = {table: [0, 0] for table in sizes if widths[table] == 1}
 
     def hear(self, table: str, address: int, cells: int, raw: bytes) -> None:
         """The device said this."""
+        self.enter()
         if self._widths[table] == 16:
             self._words[table][2 * address : 2 * (address + cells)] = raw
             self._heard[table][2 * address : 2 * (address + cells)] = b"\xff" * (2 * cells)
         else:
             self.learn(table, address, cells, int.from_bytes(raw, "little"), (1 << cells) - 1)
 
+    def place(self, table: str, address: int, cells: int) -> list[bytes | bytearray] | None:
+        """Where to put what the device says of these words, in place of `hear()`; before `entered()` it is not known.
+
+        :returns: None where it has not yet said all of it, or where it is no words.
+        """
+        if self._widths[table] != 16:
+            return None
+        first, end = 2 * address, 2 * (address + cells)
+        heard = self._heard[table][first:end]
+        if heard.count(0xFF) != len(heard):
+            return None
+        return self._places.setdefault((table, first, end), [b""])
+
+    def entered(self) -> None:
+        """Something was put into places. It is looked at when it is needed: mostly it is put there again before."""
+        self._new = True
+
+    def enter(self) -> None:
+        """Enter what was put into places. Necessary before other places are used, which may overlap with these."""
+        if self._new:
+            self._new = False
+            for (table, first, end), said in self._places.items():
+                if said[0]:
+                    self._words[table][first:end] = said[0]
+                    said[0] = b""
+
     def learn(self, table: str, address: int, cells: int, value: int, mask: int) -> None:
         """The device has these bits now: it acknowledged them."""
+        self.enter()
         if self._widths[table] == 1:
             bits = self._bits[table]
             bits[0] = bits[0] & ~(mask << address) | (value & mask) << address
@@ -84,6 +114,7 @@ class Known:
 
     def recall(self, table: str, address: int, cells: int) -> tuple[int, int]:
         """What it said last, and of which bits it ever said anything: integers over the cells."""
+        self.enter()
         if self._widths[table] == 1:
             whole = (1 << cells) - 1
             value, heard = self._bits[table]

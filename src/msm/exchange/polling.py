@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from msm.exchange.plan import Read
 
@@ -102,6 +102,29 @@ class Polling:
         round_ = min(waiting, key=lambda each: each.began_at)
         round_.out += 1
         return round_.queue.popleft(), round_.period
+
+    def take_run(self, fits: Container[Read]) -> tuple[list[Read], float] | None:
+        """Several blocks at once, as many of the next ones as fit; nothing while two rounds wait for their turn."""
+        waiting = [round_ for round_ in self._rounds.values() if round_.queue]
+        if len(waiting) != 1:
+            return None
+        round_ = waiting[0]
+        queue = round_.queue
+        reads: list[Read] = []
+        while queue and queue[0] in fits:
+            reads.append(queue.popleft())
+        round_.out += len(reads)
+        return (reads, round_.period) if reads else None
+
+    def end_run(self, reads: Sequence[Read], done: int, period: float) -> Round | None:
+        """Of a run `done` blocks were answered; `reads` were not asked for. Returns as `ended()` does."""
+        round_ = self._rounds.get(period)
+        if round_ is None or not round_.running:
+            return None
+        round_.out -= done + len(reads)
+        round_.queue.extendleft(reversed(reads))
+        round_.answered |= done > 0
+        return self._close(round_)
 
     def put_back(self, read: Read, period: float) -> None:
         """It was not answered, the device is busy: ask for it again."""

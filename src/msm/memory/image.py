@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from msm.errors import AddressError, DeclarationError, StaleError
 from msm.memory.atomic import Assignment, Transaction, put
-from msm.memory.health import Health
+from msm.memory.health import Fresh, Health
 from msm.memory.journal import Backlog, Done, Journal, Region, Span
 
 TableName: TypeAlias = Literal["holding", "input", "coil", "discrete"]
@@ -295,6 +295,34 @@ class Image:
             span = Span(table, address, count, self._all(table, count), "")
             self._store(self.region(span), self._align(span, merged), "device")
         self._ring()
+
+    def bringer(self, read: Fresh, start: int, journal: Journal) -> Callable[[bytearray, float], bool]:
+        """Takes what a poll brings, again and again, of the same whole words, where no assignment is on its way.
+
+        :param read: table, address, and number of words, which begin at byte `start` of the buffer.
+        :param journal: of the one who polls.
+        :returns: what is given the words, and the time at which they were read. It does nothing, and tells so by
+            False, where `journal` has something, or all is not well yet: see `merge()`.
+        """
+        buffer, lock, health = self.buffer, self.lock, self.health
+        end = start + 2 * read[2]
+        whole = Region(start, end - start, (1 << 8 * (end - start)) - 1)
+        with lock:
+            stamp = health.stamp(read)
+
+        def bring(words: bytearray, at: float) -> bool:
+            if buffer[start:end] == words and not health.errors and not health.trouble:
+                stamp[0] = at  # nothing is changed, and so nothing is to be locked
+                return True
+            with lock:
+                if journal.marks or health.errors or health.trouble:
+                    return False
+                stamp[0] = at
+                self._store(whole, bytes(words), "device")
+            self._ring()
+            return True
+
+        return bring
 
     def declarations_changed(self) -> None:
         """What is read-only has to be worked out anew."""

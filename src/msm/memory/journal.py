@@ -59,11 +59,11 @@ class Journal:
     noted one by one, the last `MAX_COMMANDS` of them; `dropped` counts those that were lost.
     """
 
-    __slots__ = ("_commands", "_marks", "_number", "_ring", "_rung", "dropped")
+    __slots__ = ("_commands", "_number", "_ring", "_rung", "dropped", "marks")
 
     def __init__(self, ring: weakref.WeakMethod[Callable[[], None]]) -> None:
         """:param ring: called when there is something to drain; the journal does not keep its owner alive."""
-        self._marks: dict[Span | Command, int] = {}
+        self.marks: dict[Span | Command, int] = {}
         self._commands = 0
         self._number = 0
         self.dropped = 0
@@ -72,24 +72,24 @@ class Journal:
 
     def mark(self, span: Span) -> None:
         """Note one assignment."""
-        self._marks[span] = self._marks.pop(span, 0) + 1
+        self.marks[span] = self.marks.pop(span, 0) + 1
 
     def command(self, span: Span, value: int, done: Done | None = None) -> None:
         """Note a command: each one is kept, with its value."""
         if self._commands == MAX_COMMANDS:
-            oldest = next(mark for mark in self._marks if isinstance(mark, Command))
-            del self._marks[oldest]
+            oldest = next(mark for mark in self.marks if isinstance(mark, Command))
+            del self.marks[oldest]
             self.dropped += 1
             if oldest.done is not None:
                 oldest.done("expired", "too many commands are waiting", 0)
             self._commands -= 1
         self._number += 1
         self._commands += 1
-        self._marks[Command(span, value, self._number, done)] = 1
+        self.marks[Command(span, value, self._number, done)] = 1
 
     def ring(self) -> None:
         """Tell the owner, once until it drains: waking an event loop costs more than an assignment."""
-        if self._marks and not self._rung and (ring := self._ring()) is not None:
+        if self.marks and not self._rung and (ring := self._ring()) is not None:
             self._rung = True
             ring()
 
@@ -101,7 +101,7 @@ class Journal:
     def drain(self) -> dict[Span | Command, int]:
         """All that was noted since the last drain."""
         self._rung = False
-        marks, self._marks = self._marks, {}
+        marks, self.marks = self.marks, {}
         self._commands = 0
         return marks
 

@@ -63,8 +63,9 @@ class Channel:
     """Is it a line that others share: no answer to a broadcast or to what is for others?"""
     can_pause = True
     """Can the other end be made to wait? Where it cannot, what is too much is lost, as a datagram may be."""
-    express: Callable[[bytearray, int, int], int] | None = None
-    """Of a stream: looks at what was received before it is put into frames, and gives where it has stopped."""
+    express: Callable[[int], int] | None = None
+    """Of a stream: looks at what was received before it is put into frames. It is told where that ends in the framer's
+    buffer, and gives where it has stopped."""
     accepted_from = ""
     """Of a connection that was accepted: where it came from."""
 
@@ -162,10 +163,29 @@ class StreamChannel(Channel, asyncio.BufferedProtocol):
 
         Gives how much was taken. The rest, and all where it raises an OSError, is for `send()`.
         """
+        self.sent_by_transport = False
+        """May it have something unsent?"""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.owner.made(self)
+
+    def send(self, data: bytes) -> None:
+        self.sent_by_transport = True
+        self.transport.write(data)
+
+    def send_fast(self, data: bytes) -> None:
+        """Send whole frames, past the transport where that is possible."""
+        if self.sent_by_transport and self.unsent:
+            self.send(data)
+            return
+        self.sent_by_transport = False
+        try:
+            sent = self.send_some(data)
+        except OSError:
+            sent = 0  # it takes nothing now, or is gone: the transport finds out, and knows what to do
+        if sent != len(data):
+            self.send(data[sent:])
 
     def _send_all(self, data: bytes) -> int:
         self.transport.write(data)
@@ -179,7 +199,7 @@ class StreamChannel(Channel, asyncio.BufferedProtocol):
         framer = self.framer
         if self.express is not None:
             end = framer.end + nbytes
-            start = self.express(framer.buffer, framer.start, end)
+            start = self.express(end)
             if start == end:
                 framer.start = framer.end = 0
                 return

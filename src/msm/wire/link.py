@@ -10,7 +10,7 @@ from typing import Any
 
 from msm.errors import ConnectError, ProtocolError
 from msm.wire import in_memory
-from msm.wire.channel import Channel, LineChannel, Owner, channel_for
+from msm.wire.channel import Channel, LineChannel, Owner, StreamChannel, channel_for
 from msm.wire.datagrams import DatagramChannel, Datagrams
 from msm.wire.endpoint import Endpoint, tls_context
 from msm.wire.framing import Frame, MbapFramer, Message, frame
@@ -35,6 +35,7 @@ class ClientLink:
         self._endpoint = endpoint
         self._channel: Channel | None = None
         self._transaction = 0
+        self.time = asyncio.get_running_loop().time
         self._awaited: dict[int, int] = {}
         self._on_reply: ReplyHandler = _ignore
         self._on_lost: LostHandler = _ignore_loss
@@ -74,6 +75,30 @@ class ClientLink:
             # The reply may still come. It must not be taken for the next one's: it has as long again to do so.
             return max(self._channel.heard_at + gap, self._quiet_since + self._timeout)
         return max(self._channel.heard_at, self._quiet_since) + gap
+
+    @property
+    def transaction(self) -> int:
+        """The number of the last request."""
+        return self._transaction
+
+    @transaction.setter
+    def transaction(self, last: int) -> None:
+        self._transaction = last
+
+    @property
+    def has_express(self) -> bool:
+        """May somebody look at what is received before it is put into frames? Not where somebody else is told."""
+        return isinstance(self._channel, StreamChannel) and self._trace is None
+
+    @property
+    def stream(self) -> StreamChannel:
+        """The channel, where it `has_express`. What is sent past this link nobody waits for here: see `expect()`."""
+        assert isinstance(self._channel, StreamChannel)
+        return self._channel
+
+    def expect(self, transaction: int, unit: int) -> None:
+        """Wait for the reply to a request that was sent as bytes."""
+        self._awaited[transaction] = unit
 
     def handle(self, on_reply: ReplyHandler, on_lost: LostHandler) -> None:
         """Who gets (transaction, pdu) of each reply, and who hears that the connection is gone."""

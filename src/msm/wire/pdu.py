@@ -58,6 +58,12 @@ _TABLES = {
     MASK_WRITE_REGISTER: "holding",
     READ_WRITE_MULTIPLE_REGISTERS: "holding",
 }
+READS_OF = {
+    "holding": READ_HOLDING_REGISTERS,
+    "input": READ_INPUT_REGISTERS,
+    "coil": READ_COILS,
+    "discrete": READ_DISCRETE_INPUTS,
+}
 _TWO = struct.Struct(">BHH")
 _THREE = struct.Struct(">BHHH")
 

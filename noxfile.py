@@ -18,6 +18,21 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def uvloop(session: nox.Session) -> None:
+    """Run the tests of what the doors do over uvloop, which they use where it is installed.
+
+    Its clock counts milliseconds: who was idle longest is not told apart within one.
+    """
+    session.install("-e", ".[test,fast]")
+    session.run(
+        "pytest", "tests/test_sync.py", "tests/test_server.py", "tests/test_client.py", "tests/test_limits.py",
+        "tests/transports", "tests/testing", "tests/test_gateway.py",
+        "--deselect", "tests/test_limits.py::test_from_one_address_the_one_idle_longest_gives_way",
+        *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Look for what ruff finds, and for what is not formatted."""
     session.install("ruff>=0.9")

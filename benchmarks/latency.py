@@ -19,6 +19,8 @@ from msm import AsyncModbusClient, MemoryStore, MemoryVariable, ModbusClient
 TIMES = 400
 REQUEST = struct.pack(">HHHBBHHB", 1, 0, 9, 1, 16, 0, 1, 2) + b"\0\1"
 
+STAMP = struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, 65532, 4)  # when it was last written to, of the C server
+
 
 class Press(MemoryStore, size=8):
     """One word is enough."""
@@ -60,18 +62,21 @@ def wake_up() -> float:
 
 
 def assignment(port: int) -> float:
-    """From the assignment to the acknowledgement, on an idle link."""
+    """From the assignment until the device has it, by the clock that all processes share, on an idle link."""
     press = Press()
     with ModbusClient(press, f"tcp://127.0.0.1:{port}", period=86400) as client:
-        taken = []
-        for number in range(TIMES):
-            acknowledged = client.ledger.acknowledged
-            began = time.perf_counter()
-            press.speed = number
-            while client.ledger.acknowledged == acknowledged:
-                time.sleep(0)  # let the other thread have the interpreter
-            taken.append(time.perf_counter() - began)
-            time.sleep(0.001)
+        press.speed = 1
+        client.flush()
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            taken = []
+            for number in range(TIMES):
+                began = arrived = time.monotonic_ns()
+                press.speed = number
+                while arrived <= began:
+                    time.sleep(0.002)
+                    sock.sendall(STAMP)
+                    arrived = int.from_bytes(sock.recv(100)[9:], "big")
+                taken.append((arrived - began) / 1e9)
     return statistics.median(taken)
 
 
@@ -114,7 +119,7 @@ if __name__ == "__main__":
     figures = {
         "bare round trip": round_trip(port),
         "thread wake-up": wake_up(),
-        "assignment to acknowledgement": assignment(port),
+        "assignment to device memory": assignment(port),
         "refresh(), synchronous door": door,
         "refresh(), engine": engine,
         "start to first exchange": start_up(port),

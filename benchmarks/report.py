@@ -88,7 +88,7 @@ def rows(found: dict[str, Any]) -> list[Row]:
         at_most(scenario, "p99 of the period error under 20 ms", late, 20, f"{late:.1f} ms")
     if "latency" in found:
         latency = {name: statistics.median(figures) for name, figures in found["latency"].items()}
-        taken = latency["assignment to acknowledgement"]
+        taken = latency["assignment to device memory"]
         base = 2 * latency["bare round trip"] + latency["thread wake-up"]
         text = (
             f"{taken:.0f} us; round trip {latency['bare round trip']:.0f}, wake-up {latency['thread wake-up']:.0f} us"

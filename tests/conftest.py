@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import inspect
 import os
 import threading
@@ -42,6 +43,13 @@ def _descriptors() -> Counter[str]:
         if target.startswith(("socket:", "pipe:", "anon_inode:")):
             found[target] += 1
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_uvloop_keeps() -> None:
+    """The first loop of uvloop opens a pipe that stays, for the whole process: no test is to be blamed for it."""
+    if importlib.util.find_spec("uvloop") is not None:
+        importlib.import_module("uvloop").new_event_loop().close()
 
 
 @pytest.fixture(autouse=True)

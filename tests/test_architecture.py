@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import subprocess
 import sys
@@ -141,13 +142,24 @@ def test_memory_is_standard_library_only_and_does_no_io() -> None:
 
 
 def test_all_is_complete() -> None:
-    public = {
-        name
-        for name, value in vars(msm).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and name != "logging"
+    named = {
+        alias.name: node.module
+        for node in ast.walk(ast.parse(MODULES["msm"].read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
-    assert set(msm.__all__) == public
+    assert set(msm.__all__) == set(named)
     assert len(msm.__all__) == len(set(msm.__all__))
+    assert set(msm.__all__) <= set(dir(msm))
+    assert named == msm._HOMES, "what type checkers see is what is loaded"
+    for name, home in named.items():
+        assert home is not None
+        assert getattr(msm, name) is getattr(importlib.import_module(home), name)
+
+
+def test_what_msm_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'msm' has no attribute 'Master'"):
+        msm.Master  # noqa: B018
 
 
 def test_every_error_is_public() -> None:
@@ -186,6 +198,17 @@ def test_keywords_and_settings_are_the_same(typed: type, settings: type) -> None
 
 
 def test_importing_msm_imports_neither_pymodbus_nor_serial() -> None:
-    code = "import sys, msm; print([m for m in ('pymodbus', 'serial', 'serial_asyncio', 'typer') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    later = ("pymodbus", "serial", "serial_asyncio", "typer", "uvloop", "matplotlib")
+    everything = "import sys, msm; [getattr(msm, name) for name in msm.__all__]"
+    for code in ("import sys, msm", everything):
+        look = f"{code}; print([name for name in {later} if name in sys.modules])"
+        done = subprocess.run([sys.executable, "-W", "error", "-c", look], capture_output=True, text=True, check=True)
+        assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_importing_msm_loads_nothing_of_it() -> None:
+    code = (
+        "import sys, msm; print(sorted(name for name in sys.modules if name.startswith(('msm', 'asyncio', 'anyio'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['msm']"

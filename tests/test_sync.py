@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import importlib.machinery
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -263,7 +265,7 @@ def test_a_failed_run_may_be_tried_again(near: MemoryStore, far: MemoryStore) ->
 
 
 def test_no_event_loop_to_be_had(near: MemoryStore, far: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none_left(*_: object) -> None:
+    def none_left(*_: object, **_keywords: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr("msm.worker.anyio.run", none_left)
@@ -641,3 +643,20 @@ def test_ctrl_c_just_as_a_start_has_succeeded_leaves_a_door_that_can_be_run(
     wait_until(lambda: len(workers()) == 1)
     door.run()
     door.kill()
+
+
+def test_uvloop_is_used_where_it_is_installed(near: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[asyncio.AbstractEventLoop] = []
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        made.append(asyncio.new_event_loop())
+        return made[-1]
+
+    stand_in = types.ModuleType("uvloop")
+    stand_in.__spec__ = importlib.machinery.ModuleSpec("uvloop", None)
+    stand_in.new_event_loop = new_event_loop  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "uvloop", stand_in)
+    door = ModbusServer(near, FREE)
+    door.run()
+    door.kill()
+    assert len(made) == 1

@@ -460,7 +460,8 @@ class AsyncModbusClient(Calls):
             for unit in self._units.values():
                 unit.next(now)  # nothing to send, but commands expire
         self._notify()
-        waking = min(unit.wake() for unit in self._units.values())
+        single = self._single
+        waking = single.wake() if single is not None else min(unit.wake() for unit in self._units.values())
         if self._sweeping is not None and self._sweeping.under_way:
             self._wanted_at = waking
             self._arm(min(waking, self._sweeping.asked_at + self.settings.timeout))
@@ -469,11 +470,13 @@ class AsyncModbusClient(Calls):
             waking = math.inf
         elif self._link is not None and self._link.free_at() > now:
             waking = self._link.free_at()  # a serial line has to rest; what waits for it goes then
-        self._arm(min(waking, min((each.deadline for each in self._out.values()), default=math.inf)))
+        for outstanding in self._out.values():
+            waking = min(waking, outstanding.deadline)
+        self._arm(waking)
 
     def _begin_sweep(self, now: float) -> bool:
         """Read a run of blocks, where there is nothing to decide in between."""
-        if self._sweeping is None or self._single is None or self._out or self._calls:
+        if self._out or self._sweeping is None or self._single is None or self._calls:
             return False
         sweep = self._single.sweep(now)
         if sweep is None:
@@ -502,7 +505,8 @@ class AsyncModbusClient(Calls):
             return True
         for _ in range(len(self._turns)):
             unit = self._turns[0]
-            self._turns.rotate(-1)
+            if self._single is None:
+                self._turns.rotate(-1)
             job = unit.next(now)
             if job is not None:
                 self._send(unit.number, unit.encode(job), now, job, None)

@@ -69,8 +69,9 @@ class Unit:
 
     def drain(self, now: float) -> None:
         """Enter what was assigned since the last time, and follow the declarations."""
-        with self.image.lock:
-            self._enter_marks(now)
+        if self.journal.marks or self.journal.is_rung:
+            with self.image.lock:
+                self._enter_marks(now)
         revision = revision_of(self._store)
         if revision != self._revision:
             self._revision = revision

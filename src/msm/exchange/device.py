@@ -280,7 +280,7 @@ class Device:
         They count as sent when the engine says so. Before anything else is reported or asked, `swept()` ends it.
         """
         quiet = (
-            self._connected
+            self.ledger.is_settled
             and self._pulled
             and not self._jobs
             and self._window == self._window_most
@@ -288,7 +288,6 @@ class Device:
             and not self._unsure
             and not self._beats
             and self._fresh_word is None
-            and self.ledger.is_settled
             and self.holes.next_probe() == math.inf
         )
         if not quiet or not self._polling.ready(now):
@@ -653,7 +652,7 @@ class Device:
 
     def _tick(self, now: float) -> None:
         self.ledger.expire(now)
-        if not self._connected:
+        if not self._connected or not self._beats:
             return
         for name, (piece, due) in list(self._beats.items()):
             if due <= now and piece.heartbeat:

@@ -37,6 +37,8 @@ class Features:
 
     def write_limits(self, limits: Mapping[str, int]) -> Mapping[str, int]:
         """How many cells of each table one request may write."""
+        if self._forced != "single" and not self._missing:
+            return limits
         return {
             table: 1 if self._forced == "single" or (WIDTH[table], False) in self._missing else limit
             for table, limit in limits.items()

@@ -75,6 +75,8 @@ class Holes:
 
     def next_probe(self) -> float:
         """When `probe()` has something."""
+        if not self._holes:
+            return math.inf
         return min((hole.due for hole in self._holes.values()), default=math.inf)
 
     def cells(self, table: str) -> frozenset[int]:

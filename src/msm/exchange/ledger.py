@@ -95,7 +95,8 @@ class Ledger:
     def assign(self, table: str, address: int, count: int, width: int, mask: int, name: str, times: int = 1) -> None:
         """Enter `times` assignments in a row of the same bits: `mask` over `count` cells of `width` bits."""
         self._sequence += times
-        self._enter(Entry(self._sequence, table, name, dict(split(address, count, width, mask))))
+        bits = {address: mask} if count == 1 else dict(split(address, count, width, mask))
+        self._enter(Entry(self._sequence, table, name, bits))
         self.superseded += times - 1
 
     def repeat(self, table: str, address: int, count: int, width: int, mask: int, name: str) -> None:
@@ -138,6 +139,8 @@ class Ledger:
 
     def expire(self, now: float) -> None:
         """Commands whose time is over are not sent any more."""
+        if not self._commands:
+            return
         for entry in [entry for entry in self._commands.values() if entry.expires <= now]:
             if entry.waiting and not entry.sent:
                 self._drop(entry, "expired", "it could not be sent in time")
@@ -149,6 +152,8 @@ class Ledger:
 
     def next_expiry(self) -> float:
         """When the next command expires."""
+        if not self._commands:
+            return math.inf
         return min(
             (entry.expires for entry in self._commands.values() if entry.waiting and not entry.sent), default=math.inf
         )
@@ -283,6 +288,8 @@ class Ledger:
 
     def ended(self) -> list[tuple[str, Bits]]:
         """The bits that met a fate since the last time this was asked: (table, address -> bits)."""
+        if not self._ended:
+            return []
         ended, self._ended = self._ended, []
         return ended
 

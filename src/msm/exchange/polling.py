@@ -91,10 +91,12 @@ class Polling:
 
     def ready(self, now: float) -> bool:
         """Is there a block to read now?"""
+        found = False
         for round_ in self._rounds.values():
             if not round_.running and now >= round_.due:
                 round_.begin(now)
-        return any(round_.queue for round_ in self._rounds.values())
+            found = found or bool(round_.queue)
+        return found
 
     def take(self) -> tuple[Read, float]:
         """The next block to read, and the period that it belongs to: the round that began first comes first."""
@@ -161,9 +163,13 @@ class Polling:
 
     def next_due(self) -> float:
         """When the next round begins; minus infinity while one is under way."""
-        if any(round_.queue for round_ in self._rounds.values()):
-            return -math.inf
-        return min((round_.due for round_ in self._rounds.values() if not round_.running), default=math.inf)
+        due = math.inf
+        for round_ in self._rounds.values():
+            if round_.queue:
+                return -math.inf
+            if not round_.running and round_.due < due:
+                due = round_.due
+        return due
 
     def hurry(self) -> None:
         """Begin every round as soon as the one under way is complete."""

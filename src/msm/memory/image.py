@@ -88,6 +88,7 @@ class Image:
 
     __slots__ = (
         "_backlog",
+        "_followed",
         "_journals",
         "_protected",
         "_watchers",
@@ -124,6 +125,8 @@ class Image:
         self._backlog = Backlog(offset)
         self._journals: tuple[Journal, ...] = ()
         self._watchers: tuple[Watcher, ...] = ()
+        self._followed = False
+        """Is there a journal, or a watcher?"""
 
     def table(self, name: str) -> Table:
         """One of the four tables.
@@ -205,16 +208,14 @@ class Image:
                 transaction.stage(Assignment(span, region, data))
                 return
             with lock:
-                if whole and not self._watchers:
+                if whole and not self._followed:
                     buffer[offset:end] = data
-                else:
-                    self._store(region, data, "local")
-                if self._journals:
-                    self._mark(span, region, data)
-                else:
-                    backlog.mark(span, region)
-            if self._journals or self._watchers:
-                self._ring()
+                    if backlog.last is not span:
+                        backlog.mark(span, region)
+                    return
+                self._store(region, data, "local")
+                self._mark(span, region, data)
+            self._ring()
 
         return assign
 
@@ -345,11 +346,13 @@ class Image:
         """Tell this watcher of every change of what it watches, from now on."""
         with self.lock:
             self._watchers = (*(other for other in self._watchers if other.held), watcher)
+            self._followed = bool(self._journals or self._watchers)
 
     def unwatch(self, watcher: Watcher) -> None:
         """Tell it no more."""
         with self.lock:
             self._watchers = tuple(other for other in self._watchers if other is not watcher)
+            self._followed = bool(self._journals or self._watchers)
 
     def delivered(self, span: Span) -> None:
         """These bits met their fate at a device: a later client need not send them. The lock is held."""
@@ -362,11 +365,13 @@ class Image:
                 journal.mark(span._replace(mask=self._cells(span, bits), command=False))
             held = (other for other in self._journals if other.held)
             self._journals = (*held, journal)
+            self._followed = bool(self._journals or self._watchers)
 
     def detach(self, journal: Journal) -> None:
         """No longer note assignments in this journal. What it did not deliver stays for the next one."""
         with self.lock:
             self._journals = tuple(other for other in self._journals if other is not journal)
+            self._followed = bool(self._journals or self._watchers)
 
     def region(self, span: Span) -> Region:
         """Where the bits of a span lie in the buffer."""

@@ -59,7 +59,7 @@ class Journal:
     noted one by one, the last `MAX_COMMANDS` of them; `dropped` counts those that were lost.
     """
 
-    __slots__ = ("_commands", "_number", "_ring", "_rung", "dropped", "marks")
+    __slots__ = ("_commands", "_number", "_ring", "dropped", "is_rung", "marks")
 
     def __init__(self, ring: weakref.WeakMethod[Callable[[], None]]) -> None:
         """:param ring: called when there is something to drain; the journal does not keep its owner alive."""
@@ -68,7 +68,7 @@ class Journal:
         self._number = 0
         self.dropped = 0
         self._ring = ring
-        self._rung = False
+        self.is_rung = False
 
     def mark(self, span: Span) -> None:
         """Note one assignment."""
@@ -89,8 +89,8 @@ class Journal:
 
     def ring(self) -> None:
         """Tell the owner, once until it drains: waking an event loop costs more than an assignment."""
-        if self.marks and not self._rung and (ring := self._ring()) is not None:
-            self._rung = True
+        if self.marks and not self.is_rung and (ring := self._ring()) is not None:
+            self.is_rung = True
             ring()
 
     @property
@@ -100,7 +100,7 @@ class Journal:
 
     def drain(self) -> dict[Span | Command, int]:
         """All that was noted since the last drain."""
-        self._rung = False
+        self.is_rung = False
         marks, self.marks = self.marks, {}
         self._commands = 0
         return marks
@@ -113,20 +113,20 @@ class Backlog:
     noted; which bits are still its own is worked out when somebody overwrites or asks.
     """
 
-    __slots__ = ("_assigned", "_last", "_noted", "_spans")
+    __slots__ = ("_assigned", "_noted", "_spans", "last")
 
     def __init__(self, size: int) -> None:
         self._noted: dict[Span, Region] = {}
-        self._last: Span | None = None
+        self.last: Span | None = None
         self._spans: dict[Span, Region] = {}
         self._assigned = bytearray(size)
 
     def mark(self, span: Span, region: Region) -> None:
         """Note one assignment."""
-        if span is not self._last:  # else it is the last one already
+        if span is not self.last:  # else it is the last one already
             self._noted.pop(span, None)
             self._noted[span] = region
-            self._last = span
+            self.last = span
 
     def __bool__(self) -> bool:
         return bool(self._noted or self._spans)
@@ -157,7 +157,7 @@ class Backlog:
             self._spans[span] = region
             self._change(region, keep=True)
         self._noted.clear()
-        self._last = None
+        self.last = None
 
     def _read(self, region: Region) -> int:
         offset, size, bits = region

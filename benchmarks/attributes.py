@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import statistics
+import struct
 import sys
+import threading
 import timeit
 from typing import Any
 
@@ -43,16 +45,32 @@ class Plain:
         self._value = value
 
 
+class Locked:
+    """The least that an assignment to bytes under a lock takes, by a name that is only known at run time."""
+
+    def __init__(self) -> None:
+        lock, memory, pack = threading.Lock(), bytearray(64), struct.Struct(">I").pack
+
+        def assign(value: int) -> None:
+            with lock:
+                memory[0:4] = pack(value)
+
+        object.__setattr__(self, "_setters", {"value": assign})
+
+    def __setattr__(self, name: str, value: int) -> None:
+        self._setters[name](value)
+
+
 class OnClass(MemoryStore, size=32, coils=8):
     """The same variable, declared in a class body."""
 
     uint32 = MemoryVariable.uint32(0)
 
 
-def nanoseconds(statement: str, names: dict[str, Any]) -> float:
+def nanoseconds(statement: str, names: dict[str, Any], number: int = NUMBER) -> float:
     timer = timeit.Timer(statement, globals=names)
-    timer.timeit(NUMBER // 10)
-    return statistics.median(timer.repeat(ROUNDS, NUMBER)) / NUMBER * 1e9
+    timer.timeit(number // 10)
+    return statistics.median(timer.repeat(ROUNDS, number)) / number * 1e9
 
 
 def measure() -> dict[str, dict[str, float]]:
@@ -60,7 +78,13 @@ def measure() -> dict[str, dict[str, float]]:
     plain = Plain()
     base_get = nanoseconds("x.value", {"x": plain})
     base_set = nanoseconds("x.value = 5", {"x": plain})
+    locked = Locked()
     found: dict[str, dict[str, float]] = {"plain property, ns": {"get": base_get, "set": base_set}}
+
+    found["the least that takes a lock"] = {
+        "get": 0.0,
+        "set": nanoseconds("x.value = 5", {"x": locked}) / base_set,
+    }
 
     def both(what: str, store: Any, name: str, value: Any) -> None:
         found[what] = {
@@ -79,6 +103,12 @@ def measure() -> dict[str, dict[str, float]]:
         near: Any = OnClass()
         with ModbusClient(near, server.endpoint, period=86400, poll="declared"):
             both("uint32, with a client attached", near, "uint32", 99999)
+    for count in (1, 10, 100, 1000):
+        many = MemoryStore(2 * count)
+        for number in range(count):
+            setattr(many, f"V{number}", MemoryVariable.uint32(2 * number))
+        cost = nanoseconds("x.snapshot()", {"x": many}, max(1, NUMBER // 10 // count)) / base_get
+        found[f"snapshot() of {count} variables"] = {"get": cost, "set": 0.0}
     found["snapshot()"] = {"get": nanoseconds("x.snapshot()", {"x": store}) / base_get, "set": 0.0}
     found["atomic(), two assignments"] = {
         "get": 0.0,

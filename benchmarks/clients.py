@@ -73,21 +73,11 @@ async def pymodbustcp(port: int, words: int, outstanding: int, seconds: float) -
 
 
 async def many_msm(port: int, devices: int, seconds: float) -> None:
-    from msm import AsyncModbusClient, MemoryStore, Message
-
-    times: list[list[float]] = [[] for _ in range(devices)]
-
-    def trace_for(number: int) -> Callable[[Message], None]:
-        mine = times[number]
-        return lambda message: mine.append(message.at) if message.request else None
+    from msm import AsyncModbusClient, MemoryStore
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    clients = [
-        AsyncModbusClient(
-            MemoryStore(BLOCK), f"tcp://127.0.0.1:{port}", period=1.0, timeout=2.0, trace=trace_for(number)
-        )
-        for number in range(devices)
-    ]
+    endpoint = f"tcp://127.0.0.1:{port}"
+    clients = [AsyncModbusClient(MemoryStore(BLOCK), endpoint, period=1.0, timeout=2.0) for _ in range(devices)]
     for number, client in enumerate(clients):
         await client.start(wait=0)
         if number % 10 == 9:
@@ -95,12 +85,13 @@ async def many_msm(port: int, devices: int, seconds: float) -> None:
     await asyncio.sleep(1.5)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / devices
     polls = sum(client.stats.requests for client in clients)
-    for each in times:
-        each.clear()
+    for client in clients:
+        client.stats.recent.clear()
     began, cpu = time.perf_counter(), time.process_time()
     await asyncio.sleep(seconds)
     used, took = time.process_time() - cpu, time.perf_counter() - began
     polls = sum(client.stats.requests for client in clients) - polls
+    times = [[ended - took for ended, took, _ in client.stats.recent] for client in clients]  # when each poll began
     errors = sorted(abs(later - earlier - 1.0) for each in times for earlier, later in itertools.pairwise(each))
     p99 = errors[int(len(errors) * 0.99)] * 1000 if errors else 0.0
     print(used, took, polls, p99, memory, flush=True)

@@ -13,6 +13,8 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 from msm import AsyncModbusClient, MemoryStore, MemoryVariable, ModbusClient
 
@@ -22,7 +24,7 @@ REQUEST = struct.pack(">HHHBBHHB", 1, 0, 9, 1, 16, 0, 1, 2) + b"\0\1"
 STAMP = struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, 65532, 4)  # when it was last written to, of the C server
 
 
-class Press(MemoryStore, size=8):
+class Press(MemoryStore):
     """One word is enough."""
 
     speed = MemoryVariable.word(0)
@@ -61,30 +63,75 @@ def wake_up() -> float:
     return statistics.median(taken)
 
 
-def assignment(port: int) -> float:
-    """From the assignment until the device has it, by the clock that all processes share, on an idle link."""
-    press = Press()
-    with ModbusClient(press, f"tcp://127.0.0.1:{port}", period=86400) as client:
+class Device:
+    """The C server, and when it was last written to, by the clock that all processes share."""
+
+    def __init__(self, port: int) -> None:
+        self.endpoint = f"tcp://127.0.0.1:{port}"
+        self._sock = socket.create_connection(("127.0.0.1", port))
+
+    def written_at(self) -> int:
+        self._sock.sendall(STAMP)
+        return int.from_bytes(self._sock.recv(100)[9:], "big")
+
+    def times(self, write: Callable[[int], object]) -> float:
+        """Seconds from a call until the device has what was written."""
+        taken = []
+        for number in range(TIMES):
+            began = arrived = time.monotonic_ns()
+            write(number)
+            while arrived <= began:
+                time.sleep(0.002)
+                arrived = self.written_at()
+            taken.append((arrived - began) / 1e9)
+        return statistics.median(taken)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def assignment(device: Device, size: int, period: float) -> float:
+    """From the assignment until the device has it."""
+    press = Press(size)
+    with ModbusClient(press, device.endpoint, period=period) as client:
         press.speed = 1
         client.flush()
-        with socket.create_connection(("127.0.0.1", port)) as sock:
-            taken = []
-            for number in range(TIMES):
-                began = arrived = time.monotonic_ns()
-                press.speed = number
-                while arrived <= began:
-                    time.sleep(0.002)
-                    sock.sendall(STAMP)
-                    arrived = int.from_bytes(sock.recv(100)[9:], "big")
-                taken.append((arrived - began) / 1e9)
-    return statistics.median(taken)
+
+        def assign(number: int) -> None:
+            press.speed = number
+
+        return device.times(assign)
+
+
+def bare_loop(device: Device, port: int) -> float:
+    """The same for the least that an event loop in a thread can do: it is told to send bytes that are there already."""
+    made: list[Any] = []
+    ready = threading.Event()
+
+    async def run() -> None:
+        _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        end = asyncio.Event()
+        made.extend((asyncio.get_running_loop(), writer, end))
+        ready.set()
+        await end.wait()
+        writer.close()
+        await writer.wait_closed()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    ready.wait()
+    loop, writer, end = made
+    taken = device.times(lambda _: loop.call_soon_threadsafe(writer.write, REQUEST))
+    loop.call_soon_threadsafe(end.set)
+    thread.join()
+    return taken
 
 
 def facade(port: int) -> tuple[float, float]:
     """`refresh()` by the synchronous door, and by the engine itself."""
 
     async def engine() -> float:
-        async with AsyncModbusClient(Press(), f"tcp://127.0.0.1:{port}", period=86400) as client:
+        async with AsyncModbusClient(Press(8), f"tcp://127.0.0.1:{port}", period=86400) as client:
             taken = []
             for _ in range(TIMES):
                 began = time.perf_counter()
@@ -92,7 +139,7 @@ def facade(port: int) -> tuple[float, float]:
                 taken.append(time.perf_counter() - began)
             return statistics.median(taken)
 
-    with ModbusClient(Press(), f"tcp://127.0.0.1:{port}", period=86400) as client:
+    with ModbusClient(Press(8), f"tcp://127.0.0.1:{port}", period=86400) as client:
         taken = []
         for _ in range(TIMES):
             began = time.perf_counter()
@@ -106,7 +153,7 @@ def start_up(port: int) -> float:
     taken = []
     for _ in range(20):
         began = time.perf_counter()
-        client = ModbusClient(Press(), f"tcp://127.0.0.1:{port}")
+        client = ModbusClient(Press(8), f"tcp://127.0.0.1:{port}")
         client.run()
         taken.append(time.perf_counter() - began)
         client.kill()
@@ -115,13 +162,17 @@ def start_up(port: int) -> float:
 
 if __name__ == "__main__":
     port = int(sys.argv[1])
+    device = Device(port)
     door, engine = facade(port)
     figures = {
         "bare round trip": round_trip(port),
         "thread wake-up": wake_up(),
-        "assignment to device memory": assignment(port),
+        "assignment to device memory": assignment(device, 8, 86400.0),
+        "assignment to device memory, while polling": assignment(device, 1000, 0.001),
+        "a bare event loop in a thread": bare_loop(device, port),
         "refresh(), synchronous door": door,
         "refresh(), engine": engine,
         "start to first exchange": start_up(port),
     }
+    device.close()
     print(json.dumps({name: seconds * 1e6 for name, seconds in figures.items()}))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).parent
 PATIENCE = 60.0  # seconds
@@ -42,15 +44,40 @@ def build(folder: Path) -> dict[str, str]:
     return paths
 
 
+class Child(NamedTuple):
+    """A server that is measured."""
+
+    port: int
+    pid: int
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU that it has used; 0 where the system does not say."""
+        try:
+            used = Path(f"/proc/{self.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def kilobytes(self) -> float:
+        """Memory that it holds; 0 where the system does not say."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1])
+        except OSError:
+            return 0.0
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
 @contextmanager
-def server(command: list[str]) -> Iterator[int]:
-    """A server in a process of its own; gives its port."""
+def server(command: list[str]) -> Iterator[Child]:
+    """A server in a process of its own."""
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         assert child.stdout is not None
-        yield int(child.stdout.readline())
+        yield Child(int(child.stdout.readline()), child.pid)
     finally:
         child.kill()
         child.communicate(timeout=PATIENCE)
@@ -80,6 +107,7 @@ class Plan:
 SERVERS = (
     "C, epoll",
     "libmodbus",
+    "asyncio, bare",
     "msm",
     "msm uvloop",
     "msm, an application writes",
@@ -87,67 +115,97 @@ SERVERS = (
     "pyModbusTCP",
     "uModbus",
 )
-LACKS = {"uModbus": ("fc23-10",)}
+LACKS = {"uModbus": ("fc23-10",), "asyncio, bare": ("fc16-123", "fc01-2000", "fc23-10", "16 outstanding")}
 
 
 def server_command(plan: Plan, name: str) -> list[str]:
     native = {"C, epoll": "floor_server", "libmodbus": "libmodbus_server"}
-    return [plan.programs[native[name]]] if name in native else plan.python("servers.py", name)
+    if name in native:
+        return [plan.programs[native[name]]]
+    return plan.python("bare.py", "server") if name == "asyncio, bare" else plan.python("servers.py", name)
 
 
-def servers(plan: Plan, operations: list[str], loads: list[tuple[int, int]], contenders: tuple[str, ...]) -> Results:
-    """Requests a second."""
-    results: Results = {}
+def servers(
+    plan: Plan, operations: list[str], loads: list[tuple[int, int]], contenders: tuple[str, ...]
+) -> tuple[Results, Results]:
+    """Requests a second, and microseconds of CPU a request."""
+    rates: Results = {}
+    costs: Results = {}
     for _ in range(plan.rounds):
         for name in contenders:
-            with server(server_command(plan, name)) as port:
+            with server(server_command(plan, name)) as child:
                 for operation in operations:
-                    if operation in LACKS.get(name, ()):
-                        continue
                     for connections, outstanding in loads:
                         scenario = f"server: {operation}, {connections} connections, {outstanding} outstanding"
+                        if any(lack in scenario for lack in LACKS.get(name, ())):
+                            continue
+                        load = [str(child.port), str(connections), str(outstanding), str(plan.seconds), operation]
+                        cpu = child.cpu
                         try:
-                            count, took = figures_of(
-                                [
-                                    plan.programs["load"],
-                                    str(port),
-                                    str(connections),
-                                    str(outstanding),
-                                    str(plan.seconds),
-                                    operation,
-                                ]
-                            )
+                            count, took = figures_of([plan.programs["load"], *load])
                         except RuntimeError as error:
                             plan.say(f"{scenario}: {name}: {error}")
                             continue
                         if not count:
                             plan.say(f"{scenario}: {name} does not answer")
                             continue
-                        results.setdefault(scenario, {}).setdefault(name, Series()).figures.append(count / took)
+                        rates.setdefault(scenario, {}).setdefault(name, Series()).figures.append(count / took)
+                        cost = (child.cpu - cpu) / count * 1e6
+                        costs.setdefault(scenario, {}).setdefault(name, Series()).figures.append(cost)
             plan.say(f"servers: {name}")
+    return rates, costs
+
+
+def connections(plan: Plan, sizes: list[int]) -> Results:
+    """Kilobytes of memory a connection, of clients that have asked once and stay."""
+    results: Results = {}
+    for _ in range(max(1, plan.rounds // 2)):
+        for name in ("libmodbus", "msm", "msm uvloop", "pymodbus", "pyModbusTCP"):
+            for size in sizes:
+                with server(server_command(plan, name)) as child, ExitStack() as stack:
+                    before = child.kilobytes
+                    for _ in range(size):
+                        sock = stack.enter_context(socket.create_connection(("127.0.0.1", child.port)))
+                        sock.sendall(b"\0\1\0\0\0\6\1\3\0\0\0\1")
+                        if not sock.recv(100):
+                            raise RuntimeError(f"{name} takes no {size} connections")
+                    held = (child.kilobytes - before) / size
+                    results.setdefault(f"{size} connections", {}).setdefault(name, Series()).figures.append(held)
     return results
 
 
-CLIENTS = ("libmodbus", "msm", "msm uvloop", "pymodbus", "pyModbusTCP")
+CLIENTS = ("libmodbus", "asyncio, bare", "asyncio, bare uvloop", "msm", "msm uvloop", "pymodbus", "pyModbusTCP")
 
 
-def clients(plan: Plan, sizes: list[int], outstanding: list[int]) -> Results:
-    """Poll cycles a second, against the floor server."""
-    results: Results = {}
+def clients(plan: Plan, sizes: list[int], outstanding: list[int]) -> tuple[Results, Results]:
+    """Poll cycles a second, and microseconds of CPU a cycle, against the C server."""
+    rates: Results = {}
+    costs: Results = {}
+    floor = plan.programs["floor_server"]
     for _ in range(plan.rounds):
-        with server([plan.programs["floor_server"]]) as port:
+        with server([floor]) as still, server([floor, "changing"]) as changing:
             for words in sizes:
                 for out in outstanding:
-                    scenario = f"client: {words} words, {out} outstanding"
-                    for name in CLIENTS:
-                        if name == "libmodbus":
-                            command = [plan.programs["libmodbus_client"], str(port), str(words), str(plan.seconds)]
-                        else:
-                            command = plan.python("clients.py", name, port, words, out, plan.seconds)
-                        cycles, took, *_ = figures_of(command)
-                        results.setdefault(scenario, {}).setdefault(name, Series()).figures.append(cycles / took)
+                    for kind, child in (("", still), (", changing", changing)):
+                        scenario = f"client: {words} words{kind}, {out} outstanding"
+                        for name in CLIENTS:
+                            if kind and not name.startswith("msm"):
+                                continue
+                            cycles, took, *cpu = figures_of(_client(plan, name, child.port, words, out))
+                            rates.setdefault(scenario, {}).setdefault(name, Series()).figures.append(cycles / took)
+                            if cpu:
+                                cost = cpu[0] / cycles * 1e6
+                                costs.setdefault(scenario, {}).setdefault(name, Series()).figures.append(cost)
                 plan.say(f"clients: {words} words")
-    return results
+    return rates, costs
+
+
+def _client(plan: Plan, name: str, port: int, words: int, out: int) -> list[str]:
+    if name == "libmodbus":
+        return [plan.programs["libmodbus_client"], str(port), str(words), str(plan.seconds)]
+    if name.startswith("asyncio, bare"):
+        return plan.python("bare.py", "client", port, words, out, plan.seconds, *name.split()[2:])
+    return plan.python("clients.py", name, port, words, out, plan.seconds)
 
 
 MANY = ("C, epoll", "many-msm", "many-msm uvloop", "many-pymodbus")
@@ -159,17 +217,17 @@ def many(plan: Plan, sizes: list[int], seconds: float) -> tuple[Results, Results
     errors: Results = {}
     memory: Results = {}
     for _ in range(max(1, plan.rounds // 2)):
-        with server([plan.programs["floor_server"]]) as port:
+        with server([plan.programs["floor_server"]]) as child:
             for devices in sizes:
                 scenario = f"{devices} devices, once a second"
                 for name in MANY:
                     if name == "C, epoll":
-                        cpu, took, polls = figures_of([plan.programs["poller"], str(port), str(devices), str(seconds)])
+                        command = [plan.programs["poller"], str(child.port), str(devices), str(seconds)]
+                        cpu, took, polls = figures_of(command)
                         error = kilobytes = 0.0
                     else:
-                        cpu, took, polls, error, kilobytes = figures_of(
-                            plan.python("clients.py", name, port, devices, seconds)
-                        )
+                        command = plan.python("clients.py", name, child.port, devices, seconds)
+                        cpu, took, polls, error, kilobytes = figures_of(command)
                     if polls < 0.9 * devices * took:
                         plan.say(f"{scenario}: {name}: only {polls:.0f} polls in {took:.1f} s")
                     shares.setdefault(scenario, {}).setdefault(name, Series()).figures.append(cpu / took)
@@ -179,16 +237,24 @@ def many(plan: Plan, sizes: list[int], seconds: float) -> tuple[Results, Results
     return shares, errors, memory
 
 
+IMPORTS = {
+    "nothing": "pass",
+    "asyncio": "import asyncio",
+    "msm": "import msm",
+    "msm, all of it": "from msm import *",
+    "pymodbus": "import pymodbus.client",
+}
+
+
 def imports(plan: Plan) -> Results:
     """Seconds to import, beyond the start of the interpreter."""
     results: Results = {}
     for _ in range(plan.rounds * 2):
         taken = {}
-        for name, statement in (("nothing", "pass"), ("asyncio", "import asyncio"), ("msm", "import msm"),
-                                ("pymodbus", "import pymodbus.client")):  # fmt: skip
+        for name, statement in IMPORTS.items():
             began = time.perf_counter()
             subprocess.run([sys.executable, "-c", statement], check=True)
             taken[name] = time.perf_counter() - began
-        for name in ("asyncio", "msm", "pymodbus"):
+        for name in ("asyncio", "msm", "msm, all of it", "pymodbus"):
             results.setdefault("import", {}).setdefault(name, Series()).figures.append(taken[name] - taken["nothing"])
     return results

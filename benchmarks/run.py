@@ -2,7 +2,7 @@
 
 python -m benchmarks.run                 everything, about half an hour
 python -m benchmarks.run --quick         a look whether it works: small numbers
-python -m benchmarks.run --only servers  one part: servers, clients, many, attributes, latency, imports
+python -m benchmarks.run --only servers  one part: servers, connections, clients, many, attributes, latency, imports
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks import attributes, measure, report
 
 OPERATIONS = ["fc03-10", "fc03-125", "fc16-123", "fc01-2000", "fc23-10"]
 LOADS = [(1, 1), (8, 1), (64, 1), (1, 16), (8, 16), (64, 16)]
-PARTS = ("servers", "clients", "many", "attributes", "latency", "imports")
+PARTS = ("servers", "connections", "clients", "many", "attributes", "latency", "imports")
 
 
 def run(plan: measure.Plan, parts: list[str], *, quick: bool) -> dict[str, Any]:
@@ -35,19 +35,23 @@ def run(plan: measure.Plan, parts: list[str], *, quick: bool) -> dict[str, Any]:
     if "servers" in parts:
         contenders = ("C, epoll", "libmodbus", "msm", "pymodbus") if quick else measure.SERVERS
         operations = ["fc03-125", "fc23-10"] if quick else OPERATIONS
-        found["servers"] = plain(measure.servers(plan, operations, [(8, 1), (8, 16)] if quick else LOADS, contenders))
+        rates, costs = measure.servers(plan, operations, [(8, 1), (8, 16)] if quick else LOADS, contenders)
+        found |= {"servers": plain(rates), "servers: cpu us": plain(costs)}
+    if "connections" in parts:
+        found["connections: kB"] = plain(measure.connections(plan, [8] if quick else [64, 250]))
     if "clients" in parts:
-        found["clients"] = plain(measure.clients(plan, [125, 1000] if quick else [10, 125, 1000, 10_000], [1, 16]))
+        rates, costs = measure.clients(plan, [125, 1000] if quick else [10, 125, 1000, 10_000], [1, 16])
+        found |= {"clients": plain(rates), "clients: cpu us": plain(costs)}
     if "many" in parts:
         shares, errors, memory = measure.many(plan, [20] if quick else [1, 100, 500, 1000], 1.5 if quick else 5.0)
         found |= {"many: cpu": plain(shares), "many: p99 ms": plain(errors), "many: kB": plain(memory)}
     if "attributes" in parts:
         found["attributes"] = attributes.measure()
     if "latency" in parts:
-        with measure.server([plan.programs["floor_server"]]) as port:
+        with measure.server([plan.programs["floor_server"]]) as child:
+            command = plan.python("latency.py", child.port)
             rounds = [
-                json.loads(subprocess.run(plan.python("latency.py", port), check=True, capture_output=True).stdout)
-                for _ in range(plan.rounds)
+                json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(plan.rounds)
             ]
         found["latency"] = {name: [each[name] for each in rounds] for name in rounds[0]}
     if "imports" in parts:

@@ -1,6 +1,7 @@
 /* The floor: the least that a Modbus TCP server can do, with epoll over a plain array. `floor_server` prints its port.
  *
  * Functions 1, 3, 16 and 23 on 65536 words; no checks but of sizes. All whole frames of a segment get one write.
+ * `floor_server changing` changes the first word of each read before it answers.
  * Words 65532 to 65535 are the nanoseconds of CLOCK_MONOTONIC at the last function 16. */
 
 #include <arpa/inet.h>
@@ -24,6 +25,8 @@ static struct link {
     size_t held;
     uint8_t data[BUFFER];
 } *links[65536];
+
+static int changing;
 
 static unsigned get(const uint8_t *at)
 {
@@ -52,6 +55,7 @@ static size_t answer(const uint8_t *frame, uint8_t *out)
         size += 2;
         break;
     case 3:
+        memory[2 * address + 1] += changing;
         out[8] = 2 * count;
         memcpy(out + 9, memory + 2 * address, 2 * count);
         size = 2 + 2 * count;
@@ -78,8 +82,10 @@ static size_t answer(const uint8_t *frame, uint8_t *out)
     return 7 + size;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    changing = argc > 1;
+    (void)argv;
     static uint8_t out[BUFFER * 8];
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof here;

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from msm.memory.image import Image
@@ -24,8 +23,8 @@ READ_WRITE = struct.Struct(">HHB")  # of function 23, behind that: where and how
 CELLS = struct.Struct(">HHHBBB")  # the header of a reply with cells
 
 Attend: TypeAlias = Callable[[int], int]
-_Answer: TypeAlias = Callable[[bytearray, int, int], bytes | None]
-_Place: TypeAlias = tuple[Image, int, int]  # a table: where it begins in the buffer of the image, and its size
+# Given the buffer, from where to where; transaction, length, address, count or value. None: it is not for us.
+_Answer: TypeAlias = Callable[[bytearray, int, int, int, int, int, int], bytes | None]
 
 _WORDS = {pdu.READ_HOLDING_REGISTERS: "holding", pdu.READ_INPUT_REGISTERS: "input"}
 _BITS = {pdu.READ_COILS: "coil", pdu.READ_DISCRETE_INPUTS: "discrete"}
@@ -47,16 +46,17 @@ class Express:
                 table = image.tables[name]
                 self._words[unit << 8 | function] = (image.buffer, table.offset, table.size)
             for function, name in _BITS.items():
-                self._others[unit << 8 | function] = partial(_read_bits, image, name)
+                self._others[unit << 8 | function] = _read_bits(image, name, unit, function)
             table = image.tables["holding"]
-            place = (image, table.offset, table.size)
             self._others |= {
-                unit << 8 | pdu.WRITE_SINGLE_REGISTER: partial(_write_word, place),
-                unit << 8 | pdu.WRITE_MULTIPLE_REGISTERS: partial(_write_words, place),
-                unit << 8 | pdu.READ_WRITE_MULTIPLE_REGISTERS: partial(_read_write, place),
+                unit << 8 | pdu.WRITE_SINGLE_REGISTER: _write_word(image, table.offset, table.size),
+                unit << 8 | pdu.WRITE_MULTIPLE_REGISTERS: _write_words(image, table.offset, table.size, unit),
+                unit << 8 | pdu.READ_WRITE_MULTIPLE_REGISTERS: _read_write(image, table.offset, table.size, unit),
             }
 
-    def attend(self, peer: Peer, channel: StreamChannel, now: Callable[[], float]) -> Attend:
+    def attend(  # noqa: PLR0915 - a function for each part of it would be a good part of the cost
+        self, peer: Peer, channel: StreamChannel, now: Callable[[], float]
+    ) -> Attend:
         """What looks at the bytes from one peer: it gives where it has stopped.
 
         It stops at the first request that is not for it, at a frame that is not whole, and after `most` requests.
@@ -66,7 +66,7 @@ class Express:
         words, others, most = self._words, self._others, self._most
         unpack, pack = REQUEST.unpack_from, CELLS.pack
 
-        def attend(end: int) -> int:
+        def attend(end: int) -> int:  # noqa: PLR0912 - likewise
             start = framer.start
             reply: bytes | None = None
             replies: list[bytes] | None = None
@@ -82,7 +82,12 @@ class Express:
                     reply = pack(transaction, 0, 3 + count, unit, function, count) + memory[offset : offset + count]
                     start += 12
                 else:
-                    reply = _try(others[key], buffer, start, end) if key in others and not protocol else None
+                    if key not in others or protocol:
+                        break
+                    try:
+                        reply = others[key](buffer, start, end, transaction, length, address, count)
+                    except Exception:  # noqa: BLE001 - whatever it is: `Servant` meets it too, logs it, and answers 04
+                        reply = None
                     if reply is None:
                         break
                     start += 6 + length
@@ -112,60 +117,80 @@ class Express:
         return attend
 
 
-def _try(answer: _Answer, buffer: bytearray, start: int, end: int) -> bytes | None:
-    try:
-        return answer(buffer, start, end)
-    except Exception:  # noqa: BLE001 - whatever it is: `Servant` meets it again, logs it, and answers 04
-        return None
+def _read_bits(image: Image, name: str, unit: int, function: int) -> _Answer:
+    _, size, _, offset = image.tables[name]
+    memory = image.buffer
+
+    def answer(
+        _buffer: bytearray, _start: int, _end: int, transaction: int, length: int, address: int, count: int
+    ) -> bytes | None:
+        if length != 6 or not 0 < count <= pdu.MAX_READ_BITS or address + count > size:
+            return None
+        if address % 8 or count % 8:
+            cells = image.read(name, address, count)
+        else:  # whole bytes
+            at = offset + address // 8
+            cells = bytes(memory[at : at + count // 8])
+        return CELLS.pack(transaction, 0, 3 + len(cells), unit, function, len(cells)) + cells
+
+    return answer
 
 
-def _read_bits(image: Image, name: str, buffer: bytearray, start: int, _end: int) -> bytes | None:
-    transaction, _, length, unit, function, address, count = REQUEST.unpack_from(buffer, start)
-    if length != 6 or not 0 < count <= pdu.MAX_READ_BITS or address + count > image.tables[name].size:
-        return None
-    cells = image.read(name, address, count)
-    return CELLS.pack(transaction, 0, 3 + len(cells), unit, function, len(cells)) + cells
+def _write_word(image: Image, offset: int, size: int) -> _Answer:
+    def answer(
+        buffer: bytearray, start: int, _end: int, _transaction: int, length: int, address: int, _word: int
+    ) -> bytes | None:
+        if length != 6 or address >= size:
+            return None
+        if not image.accept_words(offset + 2 * address, buffer[start + 10 : start + 12]):
+            return None
+        return bytes(buffer[start : start + 12])
+
+    return answer
 
 
-def _write_word(place: _Place, buffer: bytearray, start: int, _end: int) -> bytes | None:
-    image, offset, size = place
-    _, _, length, _, _, address, _ = REQUEST.unpack_from(buffer, start)
-    if length != 6 or address >= size or not image.accept_words(offset + 2 * address, buffer[start + 10 : start + 12]):
-        return None
-    return bytes(buffer[start : start + 12])
+def _write_words(image: Image, offset: int, size: int, unit: int) -> _Answer:
+    accept, pack = image.accept_words, REQUEST.pack
+
+    def answer(
+        buffer: bytearray, start: int, end: int, transaction: int, length: int, address: int, count: int
+    ) -> bytes | None:
+        many = 2 * count
+        if (
+            length != 7 + many
+            or start + 13 + many > end
+            or not 0 < count <= pdu.MAX_WRITE_WORDS
+            or address + count > size
+            or buffer[start + 12] != many
+            or not accept(offset + 2 * address, buffer[start + 13 : start + 13 + many])
+        ):
+            return None
+        return pack(transaction, 0, 6, unit, pdu.WRITE_MULTIPLE_REGISTERS, address, count)
+
+    return answer
 
 
-def _write_words(place: _Place, buffer: bytearray, start: int, end: int) -> bytes | None:
-    image, offset, size = place
-    transaction, _, length, unit, function, address, count = REQUEST.unpack_from(buffer, start)
-    if (
-        length == 7 + 2 * count
-        and start + 13 + 2 * count <= end
-        and 0 < count <= pdu.MAX_WRITE_WORDS
-        and address + count <= size
-        and buffer[start + 12] == 2 * count
-        and image.accept_words(offset + 2 * address, buffer[start + 13 : start + 13 + 2 * count])
-    ):
-        return REQUEST.pack(transaction, 0, 6, unit, function, address, count)
-    return None
+def _read_write(image: Image, offset: int, size: int, unit: int) -> _Answer:
+    accept, memory, pack, unpack = image.accept_words, image.buffer, CELLS.pack, READ_WRITE.unpack_from
 
+    def answer(
+        buffer: bytearray, start: int, end: int, transaction: int, length: int, address: int, count: int
+    ) -> bytes | None:
+        if length < 11 or start + 6 + length > end:
+            return None
+        to, written, size_of_it = unpack(buffer, start + 12)
+        if (
+            length != 11 + 2 * written
+            or not 0 < count <= pdu.MAX_READ_WORDS
+            or not 0 < written <= pdu.MAX_READ_WRITE_WORDS
+            or size_of_it != 2 * written
+            or address + count > size
+            or to + written > size
+            or not accept(offset + 2 * to, buffer[start + 17 : start + 17 + 2 * written])
+        ):
+            return None
+        at, many = offset + 2 * address, 2 * count
+        head = pack(transaction, 0, 3 + many, unit, pdu.READ_WRITE_MULTIPLE_REGISTERS, many)
+        return head + memory[at : at + many]
 
-def _read_write(place: _Place, buffer: bytearray, start: int, end: int) -> bytes | None:
-    image, offset, size = place
-    transaction, _, length, unit, function, address, count = REQUEST.unpack_from(buffer, start)
-    if start + 6 + length > end or length < 11:
-        return None
-    to, written, its_size = READ_WRITE.unpack_from(buffer, start + 12)
-    if (
-        length == 11 + 2 * written
-        and 0 < count <= pdu.MAX_READ_WORDS
-        and 0 < written <= pdu.MAX_READ_WRITE_WORDS
-        and its_size == 2 * written
-        and address + count <= size
-        and to + written <= size
-        and image.accept_words(offset + 2 * to, buffer[start + 17 : start + 17 + 2 * written])
-    ):
-        at = offset + 2 * address
-        head = CELLS.pack(transaction, 0, 3 + 2 * count, unit, function, 2 * count)
-        return head + image.buffer[at : at + 2 * count]
-    return None
+    return answer

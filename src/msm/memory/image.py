@@ -275,12 +275,13 @@ class Image:
 
         :returns: False where nothing was done, since somebody is to be told, or asked: `accept()` does that.
         """
+        backlog = self._backlog
         with self.lock:
-            if self._journals or self._watchers or (self.protection is not None and self._protected != NOTHING):
+            if self._followed or (self._protected is not NOTHING and self._protect() is not NOTHING):
                 return False
             self.buffer[start : start + len(words)] = words
-            if self._backlog:
-                self._backlog.forget(Region(start, len(words), (1 << 8 * len(words)) - 1))
+            if backlog.last is not None or backlog.spans:
+                backlog.forget(Region(start, len(words), (1 << 8 * len(words)) - 1))
         return True
 
     def merge(self, table: str, address: int, count: int, change: Callable[[bytes], bytes]) -> None:
@@ -329,15 +330,17 @@ class Image:
         """What is read-only has to be worked out anew."""
         self._protected = None
 
+    def _protect(self) -> bytearray:
+        """The bits that are read-only, worked out anew where declarations have changed."""
+        if self._protected is None:
+            protected = NOTHING if self.protection is None else self.protection()
+            self._protected = protected if any(protected) else NOTHING
+        return self._protected
+
     def _check_writable(self, span: Span, region: Region) -> None:
-        if self.protection is None:
-            return
-        protected = self._protected
-        if protected is None:
-            protected = self.protection()
-            protected = self._protected = protected if any(protected) else NOTHING
+        protected = self._protect()
         offset, size, bits = region
-        if protected and int.from_bytes(protected[offset : offset + size], "big") & bits:
+        if protected is not NOTHING and int.from_bytes(protected[offset : offset + size], "big") & bits:
             raise AddressError(f"{span.table} {span.address} to {span.address + span.cells - 1}: read-only")
 
     # -- those who listen

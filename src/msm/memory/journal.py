@@ -113,12 +113,12 @@ class Backlog:
     noted; which bits are still its own is worked out when somebody overwrites or asks.
     """
 
-    __slots__ = ("_assigned", "_noted", "_spans", "last")
+    __slots__ = ("_assigned", "_noted", "last", "spans")
 
     def __init__(self, size: int) -> None:
         self._noted: dict[Span, Region] = {}
         self.last: Span | None = None
-        self._spans: dict[Span, Region] = {}
+        self.spans: dict[Span, Region] = {}
         self._assigned = bytearray(size)
 
     def mark(self, span: Span, region: Region) -> None:
@@ -128,12 +128,9 @@ class Backlog:
             self._noted[span] = region
             self.last = span
 
-    def __bool__(self) -> bool:
-        return bool(self._noted or self._spans)
-
     def forget(self, region: Region) -> None:
         """These bits are no longer what the application assigned, or need not be sent again."""
-        if self:
+        if self._noted or self.spans:
             self._fold()
             self._change(region, keep=False)
 
@@ -143,18 +140,18 @@ class Backlog:
         left: list[tuple[Span, int]] = []
         unclaimed = Backlog(0)
         unclaimed._assigned = self._assigned.copy()
-        for span, region in reversed(self._spans.items()):
+        for span, region in reversed(self.spans.items()):
             bits = unclaimed._read(region)
             if bits:
                 left.append((span, bits))
                 unclaimed._change(region, keep=False)
-        self._spans = {span: self._spans[span] for span, _ in reversed(left)}
+        self.spans = {span: self.spans[span] for span, _ in reversed(left)}
         return dict(reversed(left))
 
     def _fold(self) -> None:
         for span, region in self._noted.items():
-            self._spans.pop(span, None)
-            self._spans[span] = region
+            self.spans.pop(span, None)
+            self.spans[span] = region
             self._change(region, keep=True)
         self._noted.clear()
         self.last = None

@@ -100,6 +100,10 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure speed beside the peers, about half an hour; `nox -s bench -- --quick` looks whether it works."""
+    """Measure speed beside the peers, about half an hour; `nox -s bench -- --quick` looks whether it works.
+
+    Writes the table, the plots and all figures into the page on performance.
+    """
     session.install("-e", ".[bench]")
-    session.run("python", "-m", "benchmarks.run", *session.posargs)
+    session.run("tests/counterparts/setup.sh", "libmodbus", external=True)
+    session.run("python", "-m", "benchmarks.run", *(session.posargs or ["--page"]))

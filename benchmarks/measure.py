@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import statistics
@@ -104,6 +105,12 @@ class Plan:
         return [sys.executable, str(HERE / script), *map(str, arguments)]
 
 
+def available(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that can be measured here: uvloop may not be installed."""
+    fast = importlib.util.find_spec("uvloop") is not None
+    return tuple(name for name in names if fast or not name.endswith("uvloop"))
+
+
 SERVERS = (
     "C, epoll",
     "libmodbus",
@@ -132,7 +139,7 @@ def servers(
     rates: Results = {}
     costs: Results = {}
     for _ in range(plan.rounds):
-        for name in contenders:
+        for name in available(contenders):
             with server(server_command(plan, name)) as child:
                 for operation in operations:
                     for connections, outstanding in loads:
@@ -160,7 +167,7 @@ def connections(plan: Plan, sizes: list[int]) -> Results:
     """Kilobytes of memory a connection, of clients that have asked once and stay."""
     results: Results = {}
     for _ in range(max(1, plan.rounds // 2)):
-        for name in ("libmodbus", "msm", "msm uvloop", "pymodbus", "pyModbusTCP"):
+        for name in available(("libmodbus", "msm", "msm uvloop", "pymodbus", "pyModbusTCP")):
             for size in sizes:
                 with server(server_command(plan, name)) as child, ExitStack() as stack:
                     before = child.kilobytes
@@ -188,7 +195,7 @@ def clients(plan: Plan, sizes: list[int], outstanding: list[int]) -> tuple[Resul
                 for out in outstanding:
                     for kind, child in (("", still), (", changing", changing)):
                         scenario = f"client: {words} words{kind}, {out} outstanding"
-                        for name in CLIENTS:
+                        for name in available(CLIENTS):
                             if kind and not name.startswith("msm"):
                                 continue
                             cycles, took, *cpu = figures_of(_client(plan, name, child.port, words, out))
@@ -220,7 +227,7 @@ def many(plan: Plan, sizes: list[int], seconds: float) -> tuple[Results, Results
         with server([plan.programs["floor_server"]]) as child:
             for devices in sizes:
                 scenario = f"{devices} devices, once a second"
-                for name in MANY:
+                for name in available(MANY):
                     if name == "C, epoll":
                         command = [plan.programs["poller"], str(child.port), str(devices), str(seconds)]
                         cpu, took, polls = figures_of(command)

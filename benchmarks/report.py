@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
@@ -91,7 +92,7 @@ def rows(found: dict[str, Any]) -> list[Row]:  # noqa: PLR0915 - it is a list
         share = {name: statistics.median(figures) for name, figures in row.items()}
         floor, theirs = share["C, epoll"], share["many-pymodbus"]
         late = {name: statistics.median(each) for name, each in found["many: p99 ms"][scenario].items()}
-        ours, faster = "many-msm", "many-msm uvloop"
+        ours, faster = "many-msm", "many-msm uvloop" if "many-msm uvloop" in share else "many-msm"
         for what, limit in (("half of pymodbus' CPU", theirs / 2), ("2 x the C poller's CPU", 2 * floor)):
             text = f"{share[ours]:.1%} of a core; C {floor:.1%}, pymodbus {theirs:.1%}"
             met = verdict(share[ours] <= limit, share[faster] <= limit)
@@ -131,6 +132,20 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "explanation" / "performance.md"
+BEGIN, END = "<!-- table: written by `nox -s bench` -->", "<!-- end of the table -->"
+
+
+def write_page(found: dict[str, Any]) -> None:
+    """Put the table into the page, and plots and figures beside it."""
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table(found)}\n\n{END}{after}", "utf-8")
+    (DOCS / "_static" / "performance.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    plot(found, DOCS / "_static")
+
+
 def plot(found: dict[str, Any], folder: Path) -> None:
     """Servers, clients, and how the cost grows with words and with devices."""
     import matplotlib as mpl
@@ -157,12 +172,12 @@ def plot(found: dict[str, Any], folder: Path) -> None:
         figure.savefig(folder / file, metadata={"Date": None})
         pyplot.close(figure)
 
-    def lines(rows: dict[str, dict[str, list[float]]], title: str, file: str, x: str, y: str, *, per: bool) -> None:
+    def lines(rows: dict[str, dict[str, list[float]]], title: str, file: str, x: str, y: str, *, per: float) -> None:
         figure, axes = pyplot.subplots(figsize=(8, 4))
         for name in next(iter(rows.values())):
             points = [(int(each.split()[0]), statistics.median(row[name])) for each, row in rows.items() if name in row]
             axes.plot(
-                [at for at, _ in points], [1e6 / value if per else value for _, value in points], "o-", label=name
+                [at for at, _ in points], [per / value if per else value for _, value in points], "o-", label=name
             )
         axes.set(xlabel=x, ylabel=y, title=title, xscale="log", yscale="log")
         axes.legend(fontsize=8)
@@ -176,13 +191,30 @@ def plot(found: dict[str, Any], folder: Path) -> None:
         each.removeprefix("client: "): row for each, row in found["clients"].items() if each.endswith(" 1 outstanding")
     }
     lines(
-        polls, "Client: one poll, one request outstanding", "performance-client.svg", "words", "microseconds", per=True
+        polls, "Client: one poll, one request outstanding", "performance-client.svg", "words", "microseconds", per=1e6
     )
+    snapshots = {
+        each.removeprefix("snapshot() of "): {
+            "msm": [1 / row["get"] / found["attributes"]["plain property, ns"]["get"]]
+        }
+        for each, row in found["attributes"].items()
+        if each.startswith("snapshot() of ")
+    }
+    lines(snapshots, "snapshot() of so many variables", "performance-variables.svg", "variables", "nanoseconds", per=1)
+    loads = {
+        each.split(", ")[1]: row
+        for each, row in found["servers"].items()
+        if "fc03-125" in each and each.endswith(" 1 outstanding")
+    }
+    lines(
+        loads, "Server: reads of 125 words, one outstanding on each connection", "performance-connections.svg",
+        "connections", "microseconds a request", per=1e6,
+    )  # fmt: skip
     lines(
         found["many: cpu"],
         "Devices of 125 words, once a second",
         "performance-devices.svg",
         "devices",
         "cores",
-        per=False,
+        per=0,
     )

@@ -67,6 +67,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
     parser.add_argument("--json", type=Path, help="a file for all figures")
     parser.add_argument("--plots", type=Path, help="a folder for plots; needs all parts")
+    parser.add_argument("--page", action="store_true", help="write table, plots and figures into the documentation")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         programs = measure.build(Path(folder))
@@ -78,6 +79,8 @@ def main() -> int:
     print(report.table(found))
     if given.plots:
         report.plot(found, given.plots)
+    if given.page:
+        report.write_page(found)
     return 0
 
 

@@ -2,6 +2,7 @@
 # Installs what the tests in this directory meet: libmodbus, mbpoll and tshark from the distribution, and two packages
 # from npm.
 # The tests run it by themselves when something is missing. It does nothing where all is there.
+# `setup.sh libmodbus` installs only that: the benchmarks need no more.
 set -eu
 cd "$(dirname "$0")"
 
@@ -17,7 +18,14 @@ as_root() {
     fi
 }
 
-for program in "${CC:-gcc}" node npm; do
+needed=("${CC:-gcc}")
+packages=(libmodbus-dev)
+if [ "${1:-all}" = all ]; then
+    needed+=(node npm)
+    packages+=(mbpoll tshark)
+fi
+
+for program in "${needed[@]}"; do
     if ! command -v "$program" >/dev/null; then
         echo "$program is not installed: install it by the means of your system" >&2
         exit 1
@@ -25,22 +33,25 @@ for program in "${CC:-gcc}" node npm; do
 done
 
 has_all() {
-    has_libmodbus && command -v mbpoll >/dev/null && command -v tshark >/dev/null
+    has_libmodbus || return 1
+    [ "${#packages[@]}" = 1 ] || { command -v mbpoll && command -v tshark; } >/dev/null
 }
 
 if ! has_all; then
-    install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends libmodbus-dev mbpoll tshark)
+    install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}")
     if ! command -v apt-get >/dev/null; then
-        echo "libmodbus with its headers, mbpoll and tshark are not all installed, and there is no apt-get to do it with" >&2
+        echo "${packages[*]}: not all installed, and there is no apt-get to do it with" >&2
         exit 1
     fi
     # A fresh machine has no package lists yet.
     as_root "${install[@]}" || { as_root apt-get update -q && as_root "${install[@]}"; } || true
     if ! has_all; then
-        echo "libmodbus, mbpoll and tshark could not all be installed: as root, try: ${install[*]}" >&2
+        echo "${packages[*]}: could not all be installed: as root, try: ${install[*]}" >&2
         exit 1
     fi
 fi
+
+[ "${1:-all}" = all ] || exit 0
 
 # npm notes in node_modules what it has installed; it is newer than the list of what is wanted, or it is made anew.
 if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then

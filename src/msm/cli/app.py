@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 
 COMMANDS = (
+    "msm.cli.values",
     "msm.cli.maps",
 )  # fmt: skip
 """Each of these modules adds its commands to `app` when it is imported, in the order of `msm --help`."""

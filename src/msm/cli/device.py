@@ -47,7 +47,7 @@ def is_map(word: str) -> bool:
 
 
 def map_of(map_file: Path, names: Sequence[str] = ()) -> MemoryStore:
-    """The store of a register map, with all of its variables or only those `names`, in their order.
+    """The store of a register map, with all of its variables or only those `names`.
 
     :raises MapError: what is wrong with the file.
     :raises OSError: the file cannot be read.

@@ -1,0 +1,173 @@
+"""Commands for single values: read some, write some, and say what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from msm import Info, MemoryStore, ModbusClient, MsmError, WriteError
+from msm.cli.app import app
+from msm.cli.device import (
+    ATTEMPTS,
+    Count,
+    Endpoint,
+    Json,
+    Timeout,
+    Type,
+    Unit,
+    WordOrder,
+    addressed,
+    connected,
+    is_map,
+    map_of,
+)
+from msm.cli.text import as_json, parsed, plain, shown, with_unit
+from msm.memory.textwidth import columns, printable
+
+
+@app.command()
+def get(
+    endpoint: Endpoint,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="[MAP] NAME...", help="Variables of the map, by default all; without a map, addresses."),
+    ],
+    unit: Unit = 1,
+    timeout: Timeout = 1.0,
+    type_: Type = "word",
+    count: Count = 1,
+    word_order: WordOrder = "little",
+    as_json_: Json = False,
+) -> None:
+    """Read values once, and print them.
+
+    Example: `msm get tcp://192.168.0.10 press.toml SPEED STATE`
+
+    Without a map: `msm get tcp://192.168.0.10 holding:100 40102 coil:3 --type float32 --word-order big`
+
+    The exit code is 1 where the device does not give one of them.
+    """
+    map_file, names = map_and_names(names)
+    if map_file is not None:
+        store = map_of(map_file, names)
+    else:
+        store = addressed(names, type_, count=count, word_order=word_order)
+    with connected(store, endpoint, unit=unit, timeout=timeout) as client:
+        infos = read(client, store, names or store.variables(), ATTEMPTS * timeout)
+    if as_json_:
+        print(json.dumps({info.name: as_json(info) for info in infos}, indent=2, ensure_ascii=False))
+    else:
+        kinds = {name: variable.kind for name, variable in store.variables().items()}
+        print_columns([(info.name, with_unit(info, kinds[info.name])) for info in infos if info.quality == "good"])
+    missing = [f"{info.name}: {info.error or 'not read'}" for info in infos if info.quality != "good"]
+    if missing:
+        raise MsmError("; ".join(missing))
+
+
+@app.command("set")
+def set_(
+    endpoint: Endpoint,
+    assignments: Annotated[
+        list[str],
+        typer.Argument(metavar="[MAP] NAME=VALUE...", help="Variables of the map; without a map, addresses."),
+    ],
+    unit: Unit = 1,
+    timeout: Timeout = 1.0,
+    type_: Type = "word",
+    count: Count = 1,
+    word_order: WordOrder = "little",
+    as_json_: Json = False,
+) -> None:
+    """Write values, and say whether the device has taken them.
+
+    Example: `msm set tcp://192.168.0.10 press.toml SPEED=40.5 STATE=RUN`
+
+    Without a map: `msm set tcp://192.168.0.10 holding:100=40.5 --type float32 --word-order big`
+
+    The exit code is 1 where the device does not take one of them. What is not named is never written.
+    """
+    map_file, assignments = map_and_names(assignments)
+    wanted = dict(map(split, assignments))
+    if not wanted:
+        raise typer.BadParameter("nothing to write: give NAME=VALUE")
+    if map_file is not None:
+        store = map_of(map_file, list(wanted))
+    else:
+        store = addressed(list(wanted), type_, count=count, word_order=word_order)
+    with connected(store, endpoint, unit=unit, timeout=timeout) as client:
+        assign(store, wanted)
+        failures: dict[str, str] = {}
+        try:
+            client.flush(ATTEMPTS * timeout)
+        except WriteError as error:
+            failures = dict(error.failures)
+        values = {name: store[name] for name in wanted}
+    variables = store.variables()
+    if as_json_:
+        fates = {
+            name: {"value": plain(value), "acknowledged": name not in failures, "error": failures.get(name, "")}
+            for name, value in values.items()
+        }
+        print(json.dumps(fates, indent=2, ensure_ascii=False))
+    else:
+        taken = {name: shown(value, variables[name].kind) for name, value in values.items() if name not in failures}
+        units = {name: printable(variables[name].unit) for name in taken}
+        print_columns([(name, f"{text} {units[name]}".rstrip(), "acknowledged") for name, text in taken.items()])
+    if failures:
+        raise MsmError("; ".join(f"{name}: {cause}" for name, cause in failures.items()))
+
+
+def map_and_names(words: list[str]) -> tuple[Path | None, list[str]]:
+    """The register map that the first word names, if it does, and the other words."""
+    return (Path(words[0]), words[1:]) if is_map(words[0]) else (None, words)
+
+
+def split(assignment: str) -> tuple[str, str]:
+    """The name and the value of `NAME=VALUE`.
+
+    :raises typer.BadParameter: it is not that.
+    """
+    name, equals, value = assignment.partition("=")
+    if not (name.strip() and equals):
+        raise typer.BadParameter(f"{assignment!r} is not NAME=VALUE")
+    return name.strip(), value.strip()
+
+
+def assign(store: MemoryStore, wanted: dict[str, str]) -> None:
+    """Assign what the texts mean: all of it, or nothing where one does not fit.
+
+    :raises UnknownVariableError: there is no such variable.
+    :raises ValueRangeError: a value does not fit.
+    :raises ValueTypeError: a text is no such value.
+    :raises AccessError: only the device writes it.
+    """
+    variables = store.variables()
+    with store.atomic():
+        for name, text in wanted.items():
+            store.info(name)
+            store[name] = parsed(variables[name], text)
+
+
+def read(client: ModbusClient, store: MemoryStore, names: Iterable[str], patience: float) -> list[Info]:
+    """What is known of some variables, when each was read or refused.
+
+    :raises LinkTimeoutError: that took longer than `patience` seconds.
+    """
+    infos = [store.info(name) for name in names]
+    if any(info.quality == "never" for info in infos):
+        # An address that the device does not have holds up its neighbours until it is found.
+        client.refresh(patience)
+        infos = [store.info(info.name) for info in infos]
+    return infos
+
+
+def print_columns(rows: list[tuple[str, ...]]) -> None:
+    """Print rows, with each column as wide as its longest text."""
+    rows = [tuple(printable(cell) for cell in row) for row in rows]
+    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -101,7 +101,11 @@ def test_a_map_is_cut_down_to_the_names_that_were_asked_for(map_file: Path) -> N
     ("value", "kind", "text", "for_scripts"),
     [
         (True, "bool", "true", True),
-        (40.099998474121094, "float32", "40.1", 40.099998474121094),
+        (40.099998474121094, "float32", "40.1", 40.1),
+        (16777215.0, "float32", "16777215", 16777215.0),
+        (3.4028234663852886e38, "float32", "3.4028235e+38", 3.4028235e38),
+        (0.0999755859375, "float16", "0.1", 0.1),
+        (40.099998474121094, "float64", "40.099998474121094", 40.099998474121094),
         (40.1, "", "40.1", 40.1),
         (math.nan, "float64", "nan", "nan"),
         (None, "bcd16", "none", None),
@@ -112,7 +116,7 @@ def test_a_map_is_cut_down_to_the_names_that_were_asked_for(map_file: Path) -> N
 )
 def test_values_as_text_and_as_json(value: Any, kind: str, text: str, for_scripts: Any) -> None:
     assert shown(value, kind) == text
-    assert plain(value) == for_scripts
+    assert plain(value, kind) == for_scripts
 
 
 @pytest.mark.parametrize(

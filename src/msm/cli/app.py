@@ -18,6 +18,9 @@ app = typer.Typer(
 )
 
 COMMANDS = (
+    "msm.cli.demo",
+    "msm.cli.serve",
+    "msm.cli.watch",
     "msm.cli.values",
     "msm.cli.maps",
 )  # fmt: skip

@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal, Unpack
 
 import typer
 
-from msm import MemoryStore, ModbusClient
+from msm import MemoryStore, ModbusClient, UnknownVariableError
+from msm.cli.text import parsed
 from msm.keywords import ClientKeywords
 from msm.memory.mapfile import READERS, build
-from msm.memory.mapspec import Document, Entry
+from msm.memory.mapspec import Document, Entry, did_you_mean
 
 Endpoint = Annotated[
     str,
@@ -46,6 +47,22 @@ def is_map(word: str) -> bool:
     return "=" not in word and Path(word).suffix.lower() in READERS
 
 
+def map_and_names(words: list[str]) -> tuple[Path | None, list[str]]:
+    """The register map that the first word names, if it does, and the other words."""
+    return (Path(words[0]), words[1:]) if is_map(words[0]) else (None, words)
+
+
+def split(assignment: str) -> tuple[str, str]:
+    """The name and the value of `NAME=VALUE`.
+
+    :raises typer.BadParameter: it is not that.
+    """
+    name, equals, value = assignment.partition("=")
+    if not (name.strip() and equals):
+        raise typer.BadParameter(f"{assignment!r} is not NAME=VALUE")
+    return name.strip(), value.strip()
+
+
 def map_of(map_file: Path, names: Sequence[str] = ()) -> MemoryStore:
     """The store of a register map, with all of its variables or only those `names`.
 
@@ -55,10 +72,21 @@ def map_of(map_file: Path, names: Sequence[str] = ()) -> MemoryStore:
     """
     store = MemoryStore.load(map_file)
     for name in names:
-        store.info(name)
+        check_name(store, name)
     for name in set(store.variables()).difference(names or store.variables()):
         del store[name]
     return store
+
+
+def check_name(store: MemoryStore, name: str) -> None:
+    """Is there such a variable?
+
+    :raises UnknownVariableError: no; the message shows the closest one that is, or all.
+    """
+    known = store.variables()
+    if name not in known:
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known) or 'none'}"
+        raise UnknownVariableError(f"no variable {name!r} is in the map{hint}")
 
 
 def addressed(
@@ -98,17 +126,35 @@ def _where(address: str) -> Callable[[str], str]:
     return lambda key: f"--{key}" if key in ("type", "count") else address
 
 
+def assign(store: MemoryStore, wanted: dict[str, str]) -> None:
+    """Assign what the texts mean: all of it, or nothing where one does not fit.
+
+    :raises UnknownVariableError: there is no such variable.
+    :raises ValueRangeError: a value does not fit.
+    :raises ValueTypeError: a text is no such value.
+    :raises AccessError: only the device writes it.
+    """
+    variables = store.variables()
+    with store.atomic():
+        for name, text in wanted.items():
+            check_name(store, name)
+            store[name] = parsed(variables[name], text)
+
+
 @contextmanager
-def connected(store: MemoryStore, endpoint: str, **keywords: Unpack[ClientKeywords]) -> Iterator[ModbusClient]:
+def connected(
+    store: MemoryStore, endpoint: str, patience: float | None = None, **keywords: Unpack[ClientKeywords]
+) -> Iterator[ModbusClient]:
     """A client whose first exchange is in; it reads only what is declared, and is stopped at the end.
 
-    :param keywords: of the client; the first exchange may take five times its `timeout`, with connecting and all.
+    :param patience: seconds for the first exchange, by default five times the `timeout`; 0 does not wait for it.
+    :param keywords: of the client.
     :raises ConnectError: nobody there, or nobody who answers.
     """
     asked: ClientKeywords = {"poll": "declared", **keywords}
     client = ModbusClient(store, endpoint, **asked)
     try:
-        client.run(wait=ATTEMPTS * asked.get("timeout", 1.0))
+        client.run(wait=ATTEMPTS * asked.get("timeout", 1.0) if patience is None else patience)
         yield client
     finally:
         client.kill()

@@ -101,10 +101,8 @@ def _without_echo(descriptor: int) -> Iterator[None]:
     if not os.isatty(descriptor):
         yield
         return
-    signal.signal(
-        signal.SIGTTIN, signal.SIG_IGN
-    )  # in the background there is no keyboard, and that is no reason to stop
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    for in_background in (signal.SIGTTIN, signal.SIGTTOU):  # there is no keyboard then: no reason to stop
+        signal.signal(in_background, signal.SIG_IGN)
     before = termios.tcgetattr(descriptor)
     silent = termios.tcgetattr(descriptor)
     silent[3] &= ~(termios.ECHO | termios.ICANON)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 import random
-from collections.abc import Callable
 from typing import Any
 
 from msm.cli.behaviour import Behaviour, behaviour
+from msm.cli.device import check_name
 from msm.cli.text import parsed, shown
 from msm.errors import DeclarationError, MsmError
 from msm.memory.store import MemoryStore
@@ -17,14 +17,13 @@ from msm.memory.variable import MemoryVariable
 class Machine:
     """A store that is a device.
 
-    :param tell: called with what goes wrong with a behaviour, once for each variable until it goes well again.
     :raises DeclarationError: a behaviour cannot be, or takes its variable to a value that does not fit.
     """
 
-    def __init__(self, store: MemoryStore, tell: Callable[[str], object]) -> None:
+    def __init__(self, store: MemoryStore) -> None:
         self.store = store
-        self._tell = tell
-        self._troubles: dict[str, str] = {}
+        self.troubles: dict[str, str] = {}
+        """What is wrong with the behaviour of a variable just now: its value does not fit."""
         self._by_hand: set[str] = set()
         self._variables = store.variables()
         self._behaviours: dict[str, Behaviour] = {}
@@ -50,11 +49,9 @@ class Machine:
                 continue
             try:
                 self.store.provide(**{name: fitted(self._variables[name], value)})
-                self._troubles.pop(name, None)
+                self.troubles.pop(name, None)
             except MsmError as error:
-                if self._troubles.get(name) != str(error):
-                    self._troubles[name] = str(error)
-                    self._tell(str(error))
+                self.troubles[name] = str(error)
 
     def set(self, name: str, text: str) -> str:
         """Set a variable by hand; it stays there. With no text, one that has a behaviour moves again.
@@ -64,7 +61,7 @@ class Machine:
         :raises ValueTypeError: the text is no value for it.
         :raises ValueRangeError: the value does not fit.
         """
-        self.store.info(name)
+        check_name(self.store, name)
         if not text and name in self._behaviours:
             self._by_hand.discard(name)
             return f"{name} moves again"
@@ -75,8 +72,8 @@ class Machine:
 
     def _checked(self, variable: MemoryVariable[Any], text: str) -> Behaviour:
         moves = behaviour(text, random.Random(variable.name))
-        if moves.source and moves.source not in self._variables:
-            self.store.info(moves.source)
+        if moves.source:
+            check_name(self.store, moves.source)
         for extreme in moves.extremes:
             self.store.provide(**{variable.name: fitted(variable, extreme)})
         return moves

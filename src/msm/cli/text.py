@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import struct
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +13,26 @@ from msm.memory.textwidth import printable
 from msm.memory.variable import MemoryVariable
 from msm.memory.view import Info
 
-DIGITS = {"float16": 4, "float32": 7}  # that are worth showing; a float64 shows all it has
+SHORT_FLOATS = {"float16": "e", "float32": "f"}  # as the module struct calls them
 WORDS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 NO_VALUE = "none"
+
+
+def shortest(value: float, kind: str) -> float:
+    """The number with the fewest digits that the type keeps as this one: a float32 of 40.1 is 40.099998474121094."""
+    form = SHORT_FLOATS.get(kind)
+    if form is None or not math.isfinite(value):
+        return value
+    kept = _packed(form, value)
+    candidates = (float(f"{value:.{digits}g}") for digits in range(3, 10))
+    return next((number for number in candidates if _packed(form, number) == kept), value)
+
+
+def _packed(form: str, number: float) -> bytes | None:
+    try:
+        return struct.pack(form, number)
+    except OverflowError:
+        return None  # beyond the largest number of the type: scaled, or rounded up
 
 
 def shown(value: Any, kind: str = "") -> str:
@@ -29,7 +47,7 @@ def shown(value: Any, kind: str = "") -> str:
     if isinstance(value, enum.Enum):
         return value.name or str(int(value.value))
     if isinstance(value, float):
-        return f"{value:.{DIGITS[kind]}g}" if kind in DIGITS else f"{value:.12g}"
+        return repr(shortest(value, kind)).removesuffix(".0")
     if isinstance(value, tuple):
         return ", ".join(shown(each, kind) for each in value)
     return printable(str(value))
@@ -40,21 +58,21 @@ def with_unit(info: Info, kind: str = "") -> str:
     return f"{shown(info.value, kind)} {printable(info.unit)}".rstrip()
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, kind: str = "") -> Any:
     """A value as JSON has it: members of enums by name; what is no number there (nan, inf) as text."""
     if isinstance(value, enum.Enum):
         return shown(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
+    if isinstance(value, float):
+        return shortest(value, kind) if math.isfinite(value) else repr(value)
     if isinstance(value, tuple):
-        return [plain(each) for each in value]
+        return [plain(each, kind) for each in value]
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def as_json(info: Info) -> dict[str, Any]:
+def as_json(info: Info, kind: str = "") -> dict[str, Any]:
     """What is known of a variable, for `json.dumps()`."""
     return {
-        "value": plain(info.value),
+        "value": plain(info.value, kind),
         "unit": info.unit,
         "quality": info.quality,
         "at": info.at,

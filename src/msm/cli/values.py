@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,11 +20,13 @@ from msm.cli.device import (
     Unit,
     WordOrder,
     addressed,
+    assign,
     connected,
-    is_map,
+    map_and_names,
     map_of,
+    split,
 )
-from msm.cli.text import as_json, parsed, plain, shown, with_unit
+from msm.cli.text import as_json, plain, shown, with_unit
 from msm.memory.textwidth import columns, printable
 
 
@@ -58,10 +59,10 @@ def get(
         store = addressed(names, type_, count=count, word_order=word_order)
     with connected(store, endpoint, unit=unit, timeout=timeout) as client:
         infos = read(client, store, names or store.variables(), ATTEMPTS * timeout)
+    kinds = {name: variable.kind for name, variable in store.variables().items()}
     if as_json_:
-        print(json.dumps({info.name: as_json(info) for info in infos}, indent=2, ensure_ascii=False))
+        print(json.dumps({info.name: as_json(info, kinds[info.name]) for info in infos}, indent=2, ensure_ascii=False))
     else:
-        kinds = {name: variable.kind for name, variable in store.variables().items()}
         print_columns([(info.name, with_unit(info, kinds[info.name])) for info in infos if info.quality == "good"])
     missing = [f"{info.name}: {info.error or 'not read'}" for info in infos if info.quality != "good"]
     if missing:
@@ -109,7 +110,11 @@ def set_(
     variables = store.variables()
     if as_json_:
         fates = {
-            name: {"value": plain(value), "acknowledged": name not in failures, "error": failures.get(name, "")}
+            name: {
+                "value": plain(value, variables[name].kind),
+                "acknowledged": name not in failures,
+                "error": failures.get(name, ""),
+            }
             for name, value in values.items()
         }
         print(json.dumps(fates, indent=2, ensure_ascii=False))
@@ -119,37 +124,6 @@ def set_(
         print_columns([(name, f"{text} {units[name]}".rstrip(), "acknowledged") for name, text in taken.items()])
     if failures:
         raise MsmError("; ".join(f"{name}: {cause}" for name, cause in failures.items()))
-
-
-def map_and_names(words: list[str]) -> tuple[Path | None, list[str]]:
-    """The register map that the first word names, if it does, and the other words."""
-    return (Path(words[0]), words[1:]) if is_map(words[0]) else (None, words)
-
-
-def split(assignment: str) -> tuple[str, str]:
-    """The name and the value of `NAME=VALUE`.
-
-    :raises typer.BadParameter: it is not that.
-    """
-    name, equals, value = assignment.partition("=")
-    if not (name.strip() and equals):
-        raise typer.BadParameter(f"{assignment!r} is not NAME=VALUE")
-    return name.strip(), value.strip()
-
-
-def assign(store: MemoryStore, wanted: dict[str, str]) -> None:
-    """Assign what the texts mean: all of it, or nothing where one does not fit.
-
-    :raises UnknownVariableError: there is no such variable.
-    :raises ValueRangeError: a value does not fit.
-    :raises ValueTypeError: a text is no such value.
-    :raises AccessError: only the device writes it.
-    """
-    variables = store.variables()
-    with store.atomic():
-        for name, text in wanted.items():
-            store.info(name)
-            store[name] = parsed(variables[name], text)
 
 
 def read(client: ModbusClient, store: MemoryStore, names: Iterable[str], patience: float) -> list[Info]:

@@ -1,0 +1,82 @@
+"""`msm watch`: the values of a device while they change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from msm import LinkState, ModbusClient
+from msm.cli.app import app
+from msm.cli.device import (
+    Count,
+    Endpoint,
+    Json,
+    Period,
+    Timeout,
+    Type,
+    Unit,
+    WordOrder,
+    addressed,
+    connected,
+    map_and_names,
+    map_of,
+)
+from msm.cli.live import Seconds, View, follow, on_a_screen
+from msm.cli.screen import Bar, age
+
+
+@app.command()
+def watch(
+    endpoint: Endpoint,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="[MAP] NAME...", help="Variables of the map, by default all; without a map, addresses."),
+    ],
+    unit: Unit = 1,
+    timeout: Timeout = 1.0,
+    period: Period = 0.2,
+    seconds: Seconds = None,
+    type_: Type = "word",
+    count: Count = 1,
+    word_order: WordOrder = "little",
+    as_json: Json = False,
+) -> None:
+    """Show values live, as a table; in a pipe, a line for each change. Ctrl+C ends it.
+
+    Example: `msm watch tcp://192.168.0.10 press.toml`
+
+    Without a map: `msm watch tcp://192.168.0.10 holding:100 holding:102 --type float32`
+
+    A terminal goes on when the device is gone, or is not there yet, and says so.
+    """
+    map_file, names = map_and_names(names)
+    if map_file is not None:
+        store = map_of(map_file, names)
+    else:
+        store = addressed(names, type_, count=count, word_order=word_order)
+    patience = 0.0 if on_a_screen() and not as_json else None
+    with connected(store, endpoint, patience, unit=unit, timeout=timeout, period=period) as client:
+        follow(View(store, link_bar(client)), seconds, as_json=as_json)
+
+
+def link_bar(client: ModbusClient) -> Callable[[], Bar]:
+    """What is told of a client's link: state, cycle time, errors; and in words, what is wrong."""
+    start = time.monotonic()
+
+    def bar() -> Bar:
+        stats, online = client.stats, client.state is LinkState.ONLINE
+        errors = ", ".join(f"{count} {kind}" for kind, count in stats.errors.items())
+        facts = [
+            client.endpoint,
+            f"cycle {1000 * stats.cycle_time:.1f} ms",
+            f"{stats.cycles} polls",
+            f"errors: {errors}" if errors else "no errors",
+            f"up {age(time.monotonic() - start)}",
+        ]
+        wrong = "" if online else client.diagnose().split("\n")[0].removeprefix(f"{client.endpoint}: ")
+        return Bar(client.state.value, well=online, facts=facts, told=wrong)
+
+    return bar

@@ -22,6 +22,7 @@ COMMANDS = (
     "msm.cli.serve",
     "msm.cli.watch",
     "msm.cli.values",
+    "msm.cli.doctor",
     "msm.cli.maps",
 )  # fmt: skip
 """Each of these modules adds its commands to `app` when it is imported, in the order of `msm --help`."""

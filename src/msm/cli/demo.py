@@ -39,4 +39,4 @@ def demo(seconds: Seconds = None) -> None:
                 client.flush(PATIENCE)
                 return f"{name} = {shown(panel[name], panel.variables()[name].kind)}, acknowledged"
 
-            follow(View(panel, link_bar(client), command, machine.advance), seconds)
+            follow(View(panel, link_bar(client, panel), command, machine.advance), seconds)

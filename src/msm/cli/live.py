@@ -123,7 +123,7 @@ def _draw(view: View, keys: Keyboard, seconds: float | None) -> None:
 def _print(view: View, keys: Keyboard, seconds: float | None, *, as_json: bool) -> None:
     """Plain lines: values as they change on standard output, what is wrong on standard error."""
     kinds = view.kinds
-    wrongs: dict[str, str] = {}
+    known = ""  # of what is wrong
     with view.store.changes() as changes:
         for info in map(view.store.info, kinds):
             if info.quality == "good":
@@ -135,7 +135,10 @@ def _print(view: View, keys: Keyboard, seconds: float | None, *, as_json: bool) 
                     _value(change.name, change.new, unit, kinds[change.name], change.at, as_json=as_json)
             for text, wrong in told:
                 print(f"msm: {text}" if wrong else text, file=sys.stderr if wrong else sys.stdout)
-            _complain(wrongs, {"": view.bar().told, **_bad(view)})
+            trouble = view.bar().told
+            if trouble and trouble != known:
+                print(f"msm: {trouble}", file=sys.stderr)
+            known = trouble
             sys.stdout.flush()
 
 
@@ -152,18 +155,3 @@ def _value(name: str, value: Any, unit: str, kind: str, at: float, *, as_json: b
     else:
         clock = datetime.fromtimestamp(at).strftime("%H:%M:%S.%f")[:-3]
         print(f"{clock}  {printable(name)}  {shown(value, kind)} {printable(unit)}".rstrip())
-
-
-def _bad(view: View) -> dict[str, str]:
-    """The variables that the device refuses to give, and why."""
-    infos = map(view.store.info, view.kinds if view.qualities else ())
-    return {info.name: f"{info.name}: {info.error}" for info in infos if info.quality == "bad"}
-
-
-def _complain(known: dict[str, str], now: dict[str, str]) -> None:
-    """Tell what is wrong, where it was not told yet."""
-    for what, told in now.items():
-        if told and known.get(what) != told:
-            print(f"msm: {' '.join(told.split())}", file=sys.stderr)
-    known.clear()
-    known.update(now)

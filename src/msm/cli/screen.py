@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,9 @@ KEPT = 200  # points of a trend
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 STYLES = {"good": "green", "stale": "yellow", "bad": "bold red", "never": "dim"}
 GAP = 2  # columns between two columns
-BELOW = 3  # lines that are always there: the heads, the bar, and what was told
+HEADS_AND_BAR = 2  # lines that are always there
+MOST_TOLD = 3  # lines for what is wrong
+HINT = "NAME=VALUE and Enter sets a value"
 NARROW = 80  # columns of a small terminal
 LEAST_TREND = 8  # columns below which a trend tells nothing
 
@@ -127,13 +130,15 @@ class Screen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = options.size.width, options.size.height
-        rows = max(1, height - BELOW - (self.bar.prompt is not None))
+        told = self._told(width)
+        rows = max(1, height - HEADS_AND_BAR - len(told) - (self.bar.prompt is not None))
         self.top = max(0, min(self.top, len(self.infos) - rows))
         seen = self.infos[self.top : self.top + rows]
         table = self._table(seen, width, ascii_only=options.ascii_only)
         blank = [Text("")] * (rows - len(seen))
         part = f"{self.top + 1}-{self.top + len(seen)} of {len(self.infos)}" if len(seen) < len(self.infos) else ""
-        yield Group(table, *blank, *self._below(width, part))
+        prompt = [] if self.bar.prompt is None else [self._prompt(width)]
+        yield Group(table, *blank, self._state(width, part), *told, *prompt)
 
     def _table(self, seen: Sequence[Info], width: int, *, ascii_only: bool) -> Table:
         now, clock = time.monotonic(), time.time()
@@ -153,7 +158,7 @@ class Screen:
         return table
 
     def _has_value(self, info: Info) -> bool:
-        return info.quality != "never" or not self.qualities
+        return info.at is not None or not self.qualities
 
     def _cells(self, info: Info, clock: float) -> dict[str, str]:
         read = self._has_value(info)
@@ -181,17 +186,24 @@ class Screen:
         left = width - sum(widths.values()) - GAP * len(widths)
         return {**widths, "trend": left} if left >= LEAST_TREND else widths
 
-    def _below(self, width: int, part: str) -> list[Text]:
-        bar = self.bar
-        facts = [part, *bar.facts] if part else bar.facts
-        line = Text(f" {bar.state.upper()} ", "bold white on green" if bar.well else "bold white on red")
-        line.append("  " + "  ".join(map(printable, facts)), "")
-        told = Text(printable(bar.told), "yellow" if bar.wrong else "")
-        lines = [line, told]
-        if bar.prompt is not None:
-            hint = (printable(bar.prompt), "") if bar.prompt else ("NAME=VALUE and Enter sets a value", "dim")
-            lines.append(Text.assemble(("> ", "bold"), hint))
-        for each in lines:
-            each.no_wrap, each.overflow = True, "ellipsis"
-            each.truncate(width, overflow="ellipsis")
-        return lines
+    def _state(self, width: int, part: str) -> Text:
+        facts = [part, *self.bar.facts] if part else self.bar.facts
+        style = "bold white on green" if self.bar.well else "bold white on red"
+        return _line(width, (f" {self.bar.state.upper()} ", style), "  ", "  ".join(map(printable, facts)))
+
+    def _told(self, width: int) -> list[Text]:
+        """What was told; nothing is an empty line, so that the table does not jump when something is."""
+        lines = textwrap.wrap(printable(self.bar.told), width) or [""]
+        if len(lines) > MOST_TOLD:
+            lines[MOST_TOLD - 1] += " …"
+        return [_line(width, (line, "yellow" if self.bar.wrong else "")) for line in lines[:MOST_TOLD]]
+
+    def _prompt(self, width: int) -> Text:
+        typed = (printable(self.bar.prompt or ""), "") if self.bar.prompt else (HINT, "dim")
+        return _line(width, ("> ", "bold"), typed)
+
+
+def _line(width: int, *parts: str | tuple[str, str]) -> Text:
+    line = Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+    line.truncate(width, overflow="ellipsis")
+    return line

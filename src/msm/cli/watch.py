@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from msm import LinkState, ModbusClient
+from msm import LinkState, MemoryStore, ModbusClient
 from msm.cli.app import app
 from msm.cli.device import (
     Count,
@@ -59,10 +59,10 @@ def watch(
         store = addressed(names, type_, count=count, word_order=word_order)
     patience = 0.0 if on_a_screen() and not as_json else None
     with connected(store, endpoint, patience, unit=unit, timeout=timeout, period=period) as client:
-        follow(View(store, link_bar(client)), seconds, as_json=as_json)
+        follow(View(store, link_bar(client, store)), seconds, as_json=as_json)
 
 
-def link_bar(client: ModbusClient) -> Callable[[], Bar]:
+def link_bar(client: ModbusClient, store: MemoryStore) -> Callable[[], Bar]:
     """What is told of a client's link: state, cycle time, errors; and in words, what is wrong."""
     start = time.monotonic()
 
@@ -76,7 +76,8 @@ def link_bar(client: ModbusClient) -> Callable[[], Bar]:
             f"errors: {errors}" if errors else "no errors",
             f"up {age(time.monotonic() - start)}",
         ]
-        wrong = "" if online else client.diagnose().split("\n")[0].removeprefix(f"{client.endpoint}: ")
+        bad = any(store.info(name).quality == "bad" for name in store.variables())
+        wrong = client.diagnose().split("\n")[0].replace(f"{client.endpoint}: ", "") if bad or not online else ""
         return Bar(client.state.value, well=online, facts=facts, told=wrong)
 
     return bar

@@ -47,7 +47,7 @@ def run(arguments: list[str] | None = None) -> int:
     for module in COMMANDS:
         importlib.import_module(module)
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="msm", standalone_mode=False)
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED

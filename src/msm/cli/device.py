@@ -2,7 +2,7 @@
 
 A command is given a register map, or addresses with a type, and gets a store whose variables are those::
 
-    store = map_of(map_file) if map_file else addressed(["holding:100"], "float32", word_order="big")
+    store = addressed(["holding:100"], "float32", word_order="big")
     with connected(store, endpoint, unit=unit, timeout=timeout) as client:
         print(store.info("holding:100"))
 """
@@ -16,11 +16,35 @@ from typing import Annotated, Any, Literal, Unpack
 
 import typer
 
-from msm import MemoryStore, ModbusClient, UnknownVariableError
+from msm import MemoryStore, ModbusClient, MsmError, UnknownVariableError
 from msm.cli.text import parsed
 from msm.keywords import ClientKeywords
 from msm.memory.mapfile import READERS, build
 from msm.memory.mapspec import Document, Entry, did_you_mean
+from msm.memory.variable import KINDS
+
+
+def completed_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The variables of the map that was named before, for the completion of a shell."""
+    words: list[str] = ctx.params.get("names") or ctx.params.get("assignments") or [""]
+    if not is_map(words[0]):
+        return []  # then the shell offers files
+    try:
+        names = MemoryStore.load(words[0]).variables()
+    except (MsmError, OSError):
+        return []  # it is told when the command is run
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def completed_assignments(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The same, to be gone on with a value."""
+    return [f"{name}=" for name in completed_names(ctx, incomplete)]
+
+
+def completed_types(incomplete: str) -> list[str]:
+    """The types of variables, for the completion of a shell."""
+    return [kind for kind in KINDS if kind.startswith(incomplete)]
+
 
 Endpoint = Annotated[
     str,
@@ -30,8 +54,22 @@ MapFile = Annotated[Path, typer.Argument(metavar="MAP", help="A register map: TO
 Unit = Annotated[int, typer.Option("--unit", "-u", min=0, max=255, help="The unit id of the device.")]
 Timeout = Annotated[float, typer.Option("--timeout", "-t", min=0.01, max=600, help="Seconds to wait for an answer.")]
 Period = Annotated[float, typer.Option("--period", "-p", min=0.01, max=3600, help="Seconds from one poll to the next.")]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[MAP] NAME...",
+        help="Variables of the map, by default all; without a map, addresses.",
+        autocompletion=completed_names,
+    ),
+]
 Type = Annotated[
-    str, typer.Option("--type", help="The type of addresses: word, int16, uint32, float32, string, ...", metavar="TYPE")
+    str,
+    typer.Option(
+        "--type",
+        help="The type of addresses: word, int16, uint32, float32, string, ...",
+        metavar="TYPE",
+        autocompletion=completed_types,
+    ),
 ]
 Count = Annotated[int, typer.Option("--count", min=1, max=65536, help="Values from each address; bytes of a string.")]
 WordOrder = Annotated[
@@ -104,6 +142,20 @@ def addressed(
     """
     entries = [Entry(address, _fields(address, kind, count), _where(address)) for address in dict.fromkeys(addresses)]
     return build(MemoryStore, Document("", {"word_order": word_order}, str, entries))
+
+
+def store_of(
+    map_file: Path | None, names: Sequence[str], kind: str, count: int, word_order: Literal["little", "big"]
+) -> MemoryStore:
+    """What a command was asked for: variables of a map, or addresses where there is none.
+
+    :raises DeclarationError: what is wrong with the map, an address or the type.
+    :raises OSError: the map cannot be read.
+    :raises UnknownVariableError: the map has no such variable.
+    """
+    if map_file is not None:
+        return map_of(map_file, names)
+    return addressed(names, kind, count=count, word_order=word_order)
 
 
 def _fields(address: str, kind: str, count: int) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def doctor(
     Example: `msm doctor tcp://192.168.0.10 press.toml`
 
     It checks the name, the port, whether the device answers as this unit, which reads it refuses, how long its answers
-    take, and whether it has function 22. It writes nothing. The exit code is 1 where something is wrong.
+    take, and whether it has function 22. It changes nothing. The exit code is 1 where something is wrong.
     """
     store = _ends_of_tables() if map_file is None else map_of(map_file)
     findings = []

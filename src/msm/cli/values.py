@@ -15,16 +15,17 @@ from msm.cli.device import (
     Count,
     Endpoint,
     Json,
+    Names,
     Timeout,
     Type,
     Unit,
     WordOrder,
-    addressed,
     assign,
+    completed_assignments,
     connected,
     map_and_names,
-    map_of,
     split,
+    store_of,
 )
 from msm.cli.text import as_json, plain, shown, with_unit
 from msm.memory.textwidth import columns, printable
@@ -33,10 +34,7 @@ from msm.memory.textwidth import columns, printable
 @app.command()
 def get(
     endpoint: Endpoint,
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="[MAP] NAME...", help="Variables of the map, by default all; without a map, addresses."),
-    ],
+    names: Names,
     unit: Unit = 1,
     timeout: Timeout = 1.0,
     type_: Type = "word",
@@ -53,10 +51,7 @@ def get(
     The exit code is 1 where the device does not give one of them.
     """
     map_file, names = map_and_names(names)
-    if map_file is not None:
-        store = map_of(map_file, names)
-    else:
-        store = addressed(names, type_, count=count, word_order=word_order)
+    store = store_of(map_file, names, type_, count, word_order)
     with connected(store, endpoint, unit=unit, timeout=timeout) as client:
         infos = read(client, store, names or store.variables(), ATTEMPTS * timeout)
     kinds = {name: variable.kind for name, variable in store.variables().items()}
@@ -74,7 +69,11 @@ def set_(
     endpoint: Endpoint,
     assignments: Annotated[
         list[str],
-        typer.Argument(metavar="[MAP] NAME=VALUE...", help="Variables of the map; without a map, addresses."),
+        typer.Argument(
+            metavar="[MAP] NAME=VALUE...",
+            help="Variables of the map; without a map, addresses.",
+            autocompletion=completed_assignments,
+        ),
     ],
     unit: Unit = 1,
     timeout: Timeout = 1.0,
@@ -95,10 +94,7 @@ def set_(
     wanted = dict(map(split, assignments))
     if not wanted:
         raise typer.BadParameter("nothing to write: give NAME=VALUE")
-    if map_file is not None:
-        store = map_of(map_file, list(wanted))
-    else:
-        store = addressed(list(wanted), type_, count=count, word_order=word_order)
+    store = store_of(map_file, list(wanted), type_, count, word_order)
     with connected(store, endpoint, unit=unit, timeout=timeout) as client:
         assign(store, wanted)
         failures: dict[str, str] = {}

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated
-
-import typer
 
 from msm import LinkState, MemoryStore, ModbusClient
 from msm.cli.app import app
@@ -14,15 +11,15 @@ from msm.cli.device import (
     Count,
     Endpoint,
     Json,
+    Names,
     Period,
     Timeout,
     Type,
     Unit,
     WordOrder,
-    addressed,
     connected,
     map_and_names,
-    map_of,
+    store_of,
 )
 from msm.cli.live import Seconds, View, follow, on_a_screen
 from msm.cli.screen import Bar, age
@@ -31,10 +28,7 @@ from msm.cli.screen import Bar, age
 @app.command()
 def watch(
     endpoint: Endpoint,
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="[MAP] NAME...", help="Variables of the map, by default all; without a map, addresses."),
-    ],
+    names: Names,
     unit: Unit = 1,
     timeout: Timeout = 1.0,
     period: Period = 0.2,
@@ -53,10 +47,7 @@ def watch(
     A terminal goes on when the device is gone, or is not there yet, and says so.
     """
     map_file, names = map_and_names(names)
-    if map_file is not None:
-        store = map_of(map_file, names)
-    else:
-        store = addressed(names, type_, count=count, word_order=word_order)
+    store = store_of(map_file, names, type_, count, word_order)
     patience = 0.0 if on_a_screen() and not as_json else None
     with connected(store, endpoint, patience, unit=unit, timeout=timeout, period=period) as client:
         follow(View(store, link_bar(client, store)), seconds, as_json=as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,19 +65,11 @@ def test_the_page_says_what_the_commands_say(tmp_path: Path, monkeypatch: pytest
                     on_a_screen(command.replace("5020", port), output)
                     continue
                 line = command.replace("5020", port).replace("msm ", f"{python} ", 1)
-                done = subprocess.run(
-                    line,
-                    shell=True,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    timeout=50,
-                    check=False,
-                )
-                missing = [each for each in said(output) if each not in said(done.stdout.replace(port, "5020"))]
-                assert not missing, f"{command}\n{done.stdout}"
-                assert "Traceback" not in done.stdout
-            device.send_signal(2)
+                done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=50, check=False)
+                printed = (done.stdout + done.stderr).replace(port, "5020")
+                assert not [each for each in said(output) if each not in said(printed)], f"{command}\n{printed}"
+                assert "Traceback" not in printed
+            device.send_signal(signal.SIGINT)
             rest, _ = device.communicate(timeout=20)
             assert set(said(wanted)[1:]) <= set(said(rest))
         finally:
@@ -85,12 +78,10 @@ def test_the_page_says_what_the_commands_say(tmp_path: Path, monkeypatch: pytest
 
 def on_a_screen(command: str, output: str) -> None:
     """At a terminal: the head and the names of the table, and the bar."""
-    head, *rows = [line.split() for line in output.splitlines()]
+    table = output.partition("\n\n")[0].splitlines()
+    names = [line.split()[0] for line in table]
     with terminal(*command.split()[1:]) as it:
-        shown = it.see(*head, "ONLINE", "no errors", *(row[0] for row in rows if row and row[0].isupper()))
-        first = [line.split()[0] for line in shown.splitlines() if line]
-        assert (
-            first[: first.index("ONLINE")]
-            == [head[0], *(row[0] for row in rows[: len(first) - 2] if row)][: first.index("ONLINE")]
-        )
+        shown = it.see(*names, "ONLINE", "no errors")
+        assert shown.splitlines()[0].split() == table[0].split()
+        assert [line.split()[0] for line in shown.splitlines()[: len(names)]] == names
         assert it.end() == 0

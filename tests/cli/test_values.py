@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,3 +197,15 @@ def test_what_cannot_be_written_is_told_before_anything_is(
     assert told in err
     assert err.count("\n") == 1
     assert not device.writes
+
+
+def test_what_the_terminal_has_no_character_for_is_shown_all_the_same(device: FakeDevice, map_file: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "msm", "get", device.endpoint, map_file, "TEMP"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "TEMP  21.5 \\xb0C\n", "")

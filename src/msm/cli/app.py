@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
@@ -44,6 +45,9 @@ def run(arguments: list[str] | None = None) -> int:
 
     :returns: the exit code: 0, 1 for the device, 2 for usage.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of what the terminal has no character for
     for module in COMMANDS:
         importlib.import_module(module)
     try:

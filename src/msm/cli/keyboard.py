@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 PAGE = 10  # lines that a page key goes
 SCROLLS = {"A": -1, "B": 1, "5~": -PAGE, "6~": PAGE}
 _SEQUENCE = re.compile(r"\x1b(?:[\[O](?P<code>[0-9;]*[A-Za-z~]))?")
+_BEGUN = re.compile(r"\x1b(?:[\[O][0-9;]*)?\Z")  # the rest may be still on its way
 
 
 class Keyboard:
@@ -29,6 +30,7 @@ class Keyboard:
         self.scroll = 0
         self._chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = ""
         self._ended = False
 
     def lines(self, seconds: float) -> list[str]:
@@ -46,12 +48,14 @@ class Keyboard:
         return [line.strip() for line in done if line.strip()]
 
     def _take(self, text: str, done: list[str]) -> None:
+        text = self._begun + text
+        begun = _BEGUN.search(text)
+        self._begun = begun[0] if begun else ""
+        text = text.removesuffix(self._begun)
         at = 0
         while at < len(text):
             if sequence := _SEQUENCE.match(text, at):
                 self.scroll += SCROLLS.get(sequence["code"] or "", 0)
-                if not sequence["code"]:
-                    self.typed = ""  # Escape
                 at = sequence.end()
                 continue
             char = text[at]
@@ -74,7 +78,11 @@ class Keyboard:
                 chunk = os.read(descriptor, 1024)
             except OSError:
                 chunk = b""  # a terminal that was taken away, or is another program's just now: the same as its end
-            self._chunks.put(chunk)
+            self.feed(chunk)
+
+    def feed(self, chunk: bytes) -> None:
+        """Some bytes have come; none are the end."""
+        self._chunks.put(chunk)
 
 
 @contextmanager

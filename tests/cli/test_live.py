@@ -146,6 +146,7 @@ def test_serve_tells_what_cannot_be_set(map_file: str) -> None:
     lines = "SPEED=fast\nSPED=1\nSPEED"  # the last one without an end
     done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0
+    assert done.stdout.count("\n") == 1  # what moves by itself is no news
     assert done.stderr.splitlines() == [
         "msm: SPEED: 'fast' is not a number",
         "msm: no variable 'SPED' is in the map; did you mean SPEED?",
@@ -223,7 +224,9 @@ def test_watch_in_a_pipe_tells_what_the_device_refuses(device: FakeDevice, capsy
     out, err = capsys.readouterr()
     assert out.endswith("holding:0  0\n")
     assert "msm: connected, but every read of holding 99 is refused (the device does not have it)" in err
-    assert not [line for line in err.splitlines() if not line.startswith("msm: ")]
+    lines = err.splitlines()
+    assert all(line.startswith("msm: ") for line in lines)
+    assert len(set(lines)) == len(lines)  # it is told once
 
 
 def test_watch_in_a_pipe_wants_a_device(capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,3 +144,21 @@ def test_a_trend_in_ascii() -> None:
 )
 def test_an_age_takes_few_characters(seconds: float, text: str) -> None:
     assert age(seconds) == text
+
+
+def test_the_bar_shows_by_its_colour_that_something_is_wrong() -> None:
+    screen = Screen({"A": "word"})
+    screen.note([info("A", 1)], Bar("online", well=True))
+    assert "on green" in style_of(screen, "ONLINE")
+    screen.note([info("A", 1)], Bar("offline", well=False, told="nobody there"))
+    assert "on red" in style_of(screen, "OFFLINE")
+    assert style_of(screen, "nobody there") == "yellow"
+
+
+def test_a_long_complaint_takes_up_to_three_lines() -> None:
+    screen = Screen({"A": "word"})
+    screen.note([info("A", 1)], Bar("offline", well=False, told="word " * 100))
+    lines = drawn(screen)
+    assert len(lines) == 24
+    assert lines[20].split() == ["OFFLINE"]
+    assert lines[23].endswith("…")

@@ -114,10 +114,12 @@ def test_get_prints_json(device: FakeDevice, map_file: str, capsys: pytest.Captu
 def test_get_prints_what_it_got_and_tells_what_it_did_not(
     device: FakeDevice, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["get", device.endpoint, "holding:8", "holding:12"]) == 1
+    device.unreadable(6, 2)
+    assert run(["get", device.endpoint, "holding:5", "holding:7", "holding:8", "holding:12"]) == 1
     out, err = capsys.readouterr()
-    assert out == "holding:8  0\n"
-    assert err.startswith("msm: holding:12: reading holding 12: exception 02: illegal data address")
+    assert out == "holding:5  0\nholding:8  0\n"
+    assert err.startswith("msm: holding:7: reading holding 7: exception 02: illegal data address")
+    assert "; holding:12: reading holding 12: exception 02" in err
     assert err.count("\n") == 1
 
 

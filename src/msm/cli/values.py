@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
-from msm import Info, MemoryStore, ModbusClient, MsmError, WriteError
+from msm import MsmError, WriteError
 from msm.cli.app import app
 from msm.cli.device import (
     ATTEMPTS,
@@ -52,8 +51,8 @@ def get(
     """
     map_file, names = map_and_names(names)
     store = store_of(map_file, names, type_, count, word_order)
-    with connected(store, endpoint, unit=unit, timeout=timeout) as client:
-        infos = read(client, store, names or store.variables(), ATTEMPTS * timeout)
+    with connected(store, endpoint, unit=unit, timeout=timeout):
+        infos = [store.info(name) for name in names or store.variables()]
     kinds = {name: variable.kind for name, variable in store.variables().items()}
     if as_json_:
         print(json.dumps({info.name: as_json(info, kinds[info.name]) for info in infos}, indent=2, ensure_ascii=False))
@@ -120,19 +119,6 @@ def set_(
         print_columns([(name, f"{text} {units[name]}".rstrip(), "acknowledged") for name, text in taken.items()])
     if failures:
         raise MsmError("; ".join(f"{name}: {cause}" for name, cause in failures.items()))
-
-
-def read(client: ModbusClient, store: MemoryStore, names: Iterable[str], patience: float) -> list[Info]:
-    """What is known of some variables, when each was read or refused.
-
-    :raises LinkTimeoutError: that took longer than `patience` seconds.
-    """
-    infos = [store.info(name) for name in names]
-    if any(info.quality == "never" for info in infos):
-        # An address that the device does not have holds up its neighbours until it is found.
-        client.refresh(patience)
-        infos = [store.info(info.name) for info in infos]
-    return infos
 
 
 def print_columns(rows: list[tuple[str, ...]]) -> None:

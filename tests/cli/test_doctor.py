@@ -12,7 +12,7 @@ from tests.support import free_port, port_of
 
 from msm import Functions, MemoryStore
 from msm.cli.app import run
-from msm.testing import FakeDevice, ignored, late, refused
+from msm.testing import FakeDevice, cut, ignored, late, refused
 
 MAP = """
 [variables.SPEED]
@@ -22,6 +22,11 @@ address = 0
 [variables.FAR]
 type = "word"
 address = 99
+
+[variables.RESET]
+type = "word"
+address = 1
+access = "wo"
 """
 
 
@@ -88,7 +93,7 @@ def test_a_device_that_does_not_answer(device: FakeDevice, capsys: pytest.Captur
     assert findings["port"][0] == "ok"
     verdict, told, remedy = findings["answer"]
     assert verdict == "wrong"
-    assert told == "connected, but unit 1 does not answer"
+    assert told == "unit 1 does not answer"
     assert remedy.startswith("is the unit id right")
     assert findings["unit"][0] == "hint"
     assert findings["unit"][1] == "units 2, 255, 0 do not answer either"
@@ -107,7 +112,7 @@ def test_variables_of_a_map_that_the_device_does_not_have(
     file.write_text(MAP, "utf-8")
     verdict, told, remedy = said(capsys, device.endpoint, str(file), code=1)["reads"]
     assert verdict == "wrong"
-    assert told.startswith("gives SPEED; refuses FAR (exception 02")
+    assert told.startswith("gives SPEED; refuses FAR (exception 02")  # RESET is only written
     assert "address_base" in remedy
 
 
@@ -118,8 +123,21 @@ def test_without_a_map_a_device_need_not_have_all_tables(capsys: pytest.CaptureF
     assert told.startswith("gives holding 0; refuses input 0, coil 0, discrete 0 (exception 0")
 
 
+def test_udp_knows_no_connections(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeDevice(MemoryStore(1), "udp://127.0.0.1:0") as device:
+        findings = said(capsys, device.endpoint)
+        assert list(findings) == ["answer", "reads", "timing", "bits", "identity"]
+        device.by_chance(1, ignored())
+        assert "port" not in said(capsys, device.endpoint, "--timeout", "0.1", code=1)
+
+
 @pytest.mark.parametrize(
-    ("fault", "told"), [(refused(1), "has no mask write"), (ignored(), "does not answer a mask write")]
+    ("fault", "told"),
+    [
+        (refused(1), "has no mask write"),
+        (ignored(), "does not answer a mask write"),
+        (cut(), "does not answer a mask write"),
+    ],
 )
 def test_a_device_without_mask_write(
     device: FakeDevice, capsys: pytest.CaptureFixture[str], fault: object, told: str

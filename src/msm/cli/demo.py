@@ -7,10 +7,9 @@ from pathlib import Path
 from msm import ModbusServer
 from msm.cli.app import app
 from msm.cli.device import assign, connected, map_of, split
-from msm.cli.live import Seconds, View, follow, on_a_screen
+from msm.cli.live import Seconds, View, follow, link_bar, on_a_screen
 from msm.cli.machine import Machine
 from msm.cli.text import shown
-from msm.cli.watch import link_bar
 
 MAP = Path(__file__).with_name("demo.toml")
 PATIENCE = 2.0  # seconds that a write may take

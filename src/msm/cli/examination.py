@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from msm import (
     DeviceError,
     IllegalFunctionError,
+    LinkError,
     LinkState,
     LinkTimeoutError,
     MemoryStore,
@@ -123,11 +124,12 @@ class Examination:
         if not self._connected:
             yield Finding("port", "wrong", told, remedy)
             return
-        yield Finding("port", "ok", f"connected to {client.endpoint}")
+        if urlsplit(client.endpoint).scheme != "udp":  # which knows no connections
+            yield Finding("port", "ok", f"connected to {client.endpoint}")
         if answers:
             yield Finding("answer", "ok", f"unit {self.unit} answers")
         elif all(message.request for message in self.seen.copy()):
-            yield Finding("answer", "wrong", f"connected, but unit {self.unit} does not answer", REMEDY_FOR_SILENCE)
+            yield Finding("answer", "wrong", f"unit {self.unit} does not answer", REMEDY_FOR_SILENCE)
         else:
             yield Finding("answer", "wrong", f"unit {self.unit}: {told}", remedy)
 
@@ -145,7 +147,8 @@ class Examination:
         yield from self._diagnosis(client)
 
     def _reads(self) -> Finding:
-        infos = [self.store.info(name) for name in self.store.variables()]
+        readable = [name for name, variable in self.store.variables().items() if variable.access != "wo"]
+        infos = [self.store.info(name) for name in readable]
         given = [info.name for info in infos if info.quality == "good"]
         refused = [info for info in infos if info.quality != "good"]
         if not refused:
@@ -186,7 +189,7 @@ class Examination:
             return Finding("bits", "hint", "has no mask write (function 22)", REMEDY_FOR_BITS)
         except DeviceError:
             pass  # the address is refused, so the function is known
-        except LinkTimeoutError:
+        except LinkError:  # it drops what it does not know, or hangs up
             return Finding("bits", "hint", "does not answer a mask write (function 22)", REMEDY_FOR_BITS)
         return Finding("bits", "ok", "has mask write (function 22): single bits are written as such")
 

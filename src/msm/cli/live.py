@@ -16,9 +16,9 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from msm import Change, ChangeStream, LinkTimeoutError, MemoryStore, MsmError
+from msm import Change, ChangeStream, LinkState, LinkTimeoutError, MemoryStore, ModbusClient, MsmError
 from msm.cli.keyboard import Keyboard, keyboard
-from msm.cli.screen import Bar, Screen
+from msm.cli.screen import Bar, Screen, age
 from msm.cli.text import plain, shown
 from msm.memory.textwidth import printable
 
@@ -59,6 +59,27 @@ class View:
     def kinds(self) -> dict[str, str]:
         """The type of each variable."""
         return {name: variable.kind for name, variable in self.store.variables().items()}
+
+
+def link_bar(client: ModbusClient, store: MemoryStore) -> Callable[[], Bar]:
+    """What is told of a client's link: state, cycle time, errors; and in words, what is wrong."""
+    start = time.monotonic()
+
+    def bar() -> Bar:
+        stats, online = client.stats, client.state is LinkState.ONLINE
+        errors = ", ".join(f"{count} {kind}" for kind, count in stats.errors.items())
+        facts = [
+            client.endpoint,
+            f"cycle {1000 * stats.cycle_time:.1f} ms",
+            f"{stats.cycles} polls",
+            f"errors: {errors}" if errors else "no errors",
+            f"up {age(time.monotonic() - start)}",
+        ]
+        bad = any(store.info(name).quality == "bad" for name in store.variables())
+        wrong = client.diagnose().split("\n")[0].replace(f"{client.endpoint}: ", "") if bad or not online else ""
+        return Bar(client.state.value, well=online, facts=facts, told=wrong)
+
+    return bar
 
 
 def on_a_screen() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -44,3 +45,36 @@ def test_a_reader_that_goes_is_told_nothing() -> None:
     with child.stderr:
         assert child.stderr.read() == b""
     assert child.wait(30) == 1
+
+
+@pytest.mark.parametrize("command", ["demo", "serve", "watch", "get", "set", "doctor", "layout"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = msm(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Usage: msm {command}" in done.stdout
+    assert f"Example: msm {command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("msm wa", ["watch"]),
+        ("msm get --ti", ["--timeout"]),
+        ("msm get tcp://plc 0 --type float", ["float16", "float32", "float64"]),
+        ("msm get tcp://plc examples/maps/sunspec_inverter.toml PhVphA", ["PhVphA"]),
+        ("msm set tcp://plc examples/maps/sunspec_inverter.toml PhVphA", ["PhVphA="]),
+        ("msm get tcp://plc nosuch.toml A", []),
+        ("msm get tcp://plc exa", []),  # then the shell offers files
+    ],
+)
+def test_a_shell_completes_commands_options_types_and_names(typed: str, offered: list[str]) -> None:
+    asked = {"_MSM_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-m", "msm"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (offered, "")

@@ -40,6 +40,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 
 CI = ".ci/run"
+SHELL_PAGE = "tests/cli/test_page.py"
 EXAMPLES = "tests/test_examples.py"
 
 #: Each shell command of the pages: the file that checks it, and what in that file does.
@@ -72,6 +73,29 @@ SHELL = {
     ".venv/bin/ruff format --check": (CI, ".venv/bin/ruff format --check"),
     ".venv/bin/mypy": (CI, ".venv/bin/mypy"),
     ".venv/bin/sphinx-build -W -b html docs docs/_build/html": (CI, ".venv/bin/sphinx-build"),
+    "python3 -m venv .venv && .venv/bin/pip install -e '.[cli]' && .venv/bin/msm demo": (
+        "tests/cli/test_live.py",
+        "test_demo_shows_values_that_move_and_can_be_set",
+    ),
+    ".venv/bin/pip install -e '.[cli]'": ("pyproject.toml", 'cli = ["rich'),
+    **dict.fromkeys(
+        (
+            "msm demo",
+            "msm demo --seconds 3 | cat",
+            "msm serve press.toml --endpoint tcp://localhost:5020",
+            "msm get tcp://localhost:5020 press.toml",
+            "msm set tcp://localhost:5020 press.toml SETPOINT=900 MODE=RUN",
+            "msm set tcp://localhost:5020 press.toml SETPOINT=2000",
+            "msm get tcp://localhost:5020 holding:0 40003 --type float32",
+            "msm set tcp://localhost:5020 holding:40=1",
+            "msm watch tcp://localhost:5020 press.toml",
+            "msm watch tcp://localhost:5020 press.toml SPEED PARTS --seconds 3 | cat",
+            "msm doctor tcp://localhost:5020 press.toml",
+            "msm doctor tcp://localhost:5020 --unit 9",
+            "msm get tcp://localhost:5020 press.toml MODE --json",
+        ),
+        (SHELL_PAGE, "test_the_page_says_what_the_commands_say"),
+    ),
     ".venv/bin/nox": ("noxfile.py", "nox.options.sessions"),
     ".venv/bin/nox -s fuzz": ("noxfile.py", "def fuzz("),
     ".venv/bin/nox -s soak": ("noxfile.py", "def soak("),

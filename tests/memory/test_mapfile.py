@@ -81,6 +81,7 @@ def variables(draw: st.DrawFn) -> MemoryVariable[Any]:
         "table": st.sampled_from(["holding", "input"]),
         "access": st.sampled_from(["rw", "ro", "wo"]),
         "label": TEXT,
+        "behaviour": st.sampled_from(["sine 20 80 10", "echo A,B 1"]),
         "unit": TEXT,
         "period": SECONDS,
         "heartbeat": SECONDS,

@@ -216,6 +216,7 @@ def test_says_which_keywords_it_takes(kind: str) -> None:
     values = {
         "access": "ro", "label": "a", "period": 1.0, "command": True, "heartbeat": 1.0, "word_order": "big",
         "byte_order": "big", "scale": 2, "offset": 1, "min": 0, "max": 1, "nan": 1, "unit": "V", "count": 2, "speed": 1,
+        "behaviour": "ramp 0 1 1",
     }  # fmt: skip
     for keyword, value in values.items():
         mem = store()
@@ -332,6 +333,7 @@ def test_numbers_of_bits_and_bytes_have_limits() -> None:
         ("nan", 1.5, "nan: 1.5 is a float"),
         ("unit", 5, "unit 5 is not a str"),
         ("label", None.__class__, "label <class 'NoneType'> is not a str"),
+        ("behaviour", 5, "behaviour 5 is not a str"),
         ("period", 0, "period 0 is not a number of seconds"),
         ("heartbeat", "1", "heartbeat '1' is not a number of seconds"),
         ("command", 1, "command 1 is not a bool"),

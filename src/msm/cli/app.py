@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
 import typer
 
-from msm.errors import DeclarationError, MsmError, ValueRangeError, ValueTypeError
+from msm.errors import AccessError, DeclarationError, MsmError, UnknownVariableError, ValueRangeError, ValueTypeError
 
 app = typer.Typer(
     name="msm",
@@ -18,6 +19,11 @@ app = typer.Typer(
 )
 
 COMMANDS = (
+    "msm.cli.demo",
+    "msm.cli.serve",
+    "msm.cli.watch",
+    "msm.cli.values",
+    "msm.cli.doctor",
     "msm.cli.maps",
 )  # fmt: skip
 """Each of these modules adds its commands to `app` when it is imported, in the order of `msm --help`."""
@@ -25,7 +31,7 @@ COMMANDS = (
 DEVICE, USAGE, INTERRUPTED = 1, 2, 130  # exit codes
 # What typer raises for a wrong option or argument; newer ones bring a click of their own, which has no public name.
 COMPLAINT: type[Exception] = typer.BadParameter.__mro__[2]
-OURS = (DeclarationError, ValueRangeError, ValueTypeError)
+OURS = (AccessError, DeclarationError, UnknownVariableError, ValueRangeError, ValueTypeError)
 """What is wrong with what was asked, not with the device."""
 
 
@@ -39,10 +45,13 @@ def run(arguments: list[str] | None = None) -> int:
 
     :returns: the exit code: 0, 1 for the device, 2 for usage.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of what the terminal has no character for
     for module in COMMANDS:
         importlib.import_module(module)
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="msm", standalone_mode=False)
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED

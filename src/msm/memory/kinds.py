@@ -58,6 +58,8 @@ class CommonKeywords(TypedDict, total=False):
     """Seconds after which the value is sent again by itself."""
     conflict: Literal["mine", "device"]
     """Who wins when the device changes it while an assignment is on its way; by default the client's keyword."""
+    behaviour: str
+    """How it moves where `msm serve` plays the device, e.g. "sine 20 80 10"; nothing else heeds it."""
 
 
 class WordKeywords(CommonKeywords, total=False):

@@ -45,6 +45,10 @@ _VALUES: dict[str, dict[str, Any]] = {
     "command": {"type": "boolean", "description": "Every assignment is sent, in order."},
     "heartbeat": {**_SECONDS, "description": "Seconds after which the value is sent again."},
     "conflict": {"enum": ["mine", "device"], "description": "Who wins where both sides have changed it."},
+    "behaviour": {
+        "type": "string",
+        "description": 'How it moves where `msm serve` plays the device, e.g. "sine 20 80 10"; else of no effect.',
+    },
     "members": {
         "type": "object",
         "additionalProperties": {"type": "integer"},

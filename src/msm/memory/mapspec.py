@@ -51,11 +51,11 @@ WHOLE = ("bit_number", "byte_number", "length", "count")
 KEYS = (
     "type", "address", "table", "bit_number", "byte_number", "length", "encoding", "layout", "enum", "size", "count",
     "word_order", "byte_order", *NUMBERS, "unit", "label", "access", "period", "command", "heartbeat", "conflict",
-    "members",
+    "behaviour", "members",
 )  # fmt: skip
 """All keys of a variable, in the order in which they are written."""
 
-_DEFAULTS = {"table": "holding", "encoding": "ascii", "size": "word", "unit": "", "label": ""}
+_DEFAULTS = {"table": "holding", "encoding": "ascii", "size": "word", "unit": "", "label": "", "behaviour": ""}
 _SPECIAL = {"nan": "nan", "inf": "inf", "-inf": "-inf", "+inf": "inf"}  # numbers that JSON can only say as text
 
 Where = Callable[[str], str]

@@ -225,10 +225,10 @@ class MemoryVariable(Generic[T]):
 KINDS: dict[str, Kind] = {name: kind for name, kind in vars(MemoryVariable).items() if isinstance(kind, Kind)}
 """The constructors by their name, in the order of the documentation."""
 
-_TEXTS = ("unit", "label")
+_TEXTS = ("unit", "label", "behaviour")
 _SECONDS = ("period", "heartbeat")
 _NUMBERS = ("scale", "offset", "min", "max", "nan")
-_ALLOWED = {"access", "label", "period", "command", "heartbeat", "conflict"}
+_ALLOWED = {"access", "label", "period", "command", "heartbeat", "conflict", "behaviour"}
 _FOR_WORDS = {"word_order", "byte_order"}
 _FOR_NUMBERS = {*_FOR_WORDS, *_NUMBERS, "unit"}
 _NOT_NUMBERS = {"bool", "string", "enum", "flags", "datetime"}

@@ -10,12 +10,22 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 
 import pyte
 
 
-def screen(*arguments: str, columns: int = 80, lines: int = 60, timeout: float = 30.0) -> tuple[pyte.Screen, int]:
-    """Run a command on a terminal to its end; returns the screen and the exit code."""
+def screen(
+    *arguments: str,
+    columns: int = 80,
+    lines: int = 60,
+    timeout: float = 30.0,
+    look: Callable[[pyte.Screen], object] = lambda _: None,
+) -> tuple[pyte.Screen, int]:
+    """Run a command on a terminal to its end; returns the screen and the exit code.
+
+    :param look: called with the screen each time something was written to it.
+    """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "LINES")}
@@ -30,6 +40,7 @@ def screen(*arguments: str, columns: int = 80, lines: int = 60, timeout: float =
         with contextlib.suppress(OSError):  # the other end is closed: it has ended
             while data := os.read(master, 65536):
                 stream.feed(data)
+                look(shown)
         return shown, child.wait(timeout)
     finally:
         os.close(master)

@@ -21,6 +21,9 @@ COMMANDS = (
     "msm.cli.maps",
     "msm.cli.stubs",
     "msm.cli.scan",
+    "msm.cli.record",
+    "msm.cli.plot",
+    "msm.cli.replay",
 )  # fmt: skip
 """Each of these modules adds its commands to `app` when it is imported, in the order of `msm --help`."""
 

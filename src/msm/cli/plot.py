@@ -130,6 +130,8 @@ def _draw(axis: Axes, times: Sequence[float], values: Sequence[Value], label: st
     axis.set_ylabel(label, rotation=0, horizontalalignment="right", verticalalignment="center")
     axis.grid(alpha=0.4)
     axis.ticklabel_format(axis="y", useOffset=False)
+    if steps:
+        axis.locator_params(axis="y", integer=True)
 
 
 def _labels(recording: Recording) -> dict[str, str]:

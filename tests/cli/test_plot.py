@@ -41,7 +41,7 @@ def same(points: list[float], expected: list[float]) -> bool:
 def test_lines_break_where_a_value_is_missing_and_where_the_recorder_did_not_run() -> None:
     at, points = with_gaps(TIMES, [1, None, 3, 4, 5, 6, 7])
     assert same(points, [1.0, NAN, 3.0, 4.0, NAN, 5.0, 6.0, 7.0])
-    assert at == [0.0, 1.0, 2.0, 3.0, 10.0, 10.0, 11.0, 12.0]
+    assert at == [0.0, 1.0, 2.0, 3.0, 3.0, 10.0, 11.0, 12.0]
     assert alone(points) == [0]
     assert alone([1.0, NAN, NAN, 2.0, NAN, 3.0, 4.0]) == [0, 3]
     assert with_gaps([5.0], [True]) == ([5.0], [1.0])

@@ -79,7 +79,7 @@ def with_gaps(times: Sequence[float], values: Sequence[Value]) -> tuple[list[flo
     points: tuple[list[float], list[float]] = ([], [])
     for at, value, paused in zip(times, values, steps_of(times)[1], strict=True):
         if paused:
-            points[0].append(at)
+            points[0].append(points[0][-1])  # the line of a state ends there, and not where the next one begins
             points[1].append(math.nan)
         points[0].append(at)
         points[1].append(math.nan if value is None or isinstance(value, str) else float(value))

@@ -67,7 +67,7 @@ def write_rows(writer: Writer, store: MemoryStore, period: float, seconds: float
     status = console.status(f"recording to {told}; Ctrl+C ends it")
     try:
         with status:
-            while seconds is None or due - began <= seconds:
+            while seconds is None or due - began < seconds + period / 2:
                 time.sleep(max(0.0, due - time.monotonic()))
                 values = sample(store, columns)
                 writer.write(time.time(), values)

@@ -16,7 +16,7 @@ import typer
 from msm.cli.app import app
 from msm.cli.device import MapFile
 from msm.cli.maps import keep
-from msm.memory.mapspec import ORDERS, SIZES
+from msm.memory.mapspec import ORDERS, SIZES, describe
 from msm.memory.store import MemoryStore, orders_of
 from msm.memory.variable import MemoryVariable
 
@@ -43,7 +43,7 @@ def stubs(
     name = class_name or camel(map_file.stem)
     if not name.isidentifier() or keyword.iskeyword(name):
         raise typer.BadParameter(f"{name!r} is no name for a class: give one with --class")
-    text = class_text(MemoryStore.load(map_file), name, f"The variables of {map_file.name}.")
+    text = class_text(MemoryStore.load(map_file), name)
     if output is None:
         print(text, end="")
     else:
@@ -52,20 +52,20 @@ def stubs(
 
 
 def camel(name: str) -> str:
-    """A name for a class: "press_line-2" is PressLine2."""
+    """A name for a class: "press_line-2" is PressLine2, and "STATE" is State."""
     words = re.findall(r"[^\W_]+", name)
-    joined = "".join(word[:1].upper() + word[1:] for word in words)
+    joined = "".join(word.capitalize() if word.isupper() else word[:1].upper() + word[1:] for word in words)
     return joined if joined[:1].isalpha() else f"Map{joined}"
 
 
-def class_text(store: MemoryStore, name: str, about: str) -> str:
+def class_text(store: MemoryStore, name: str) -> str:
     """A module with a class that declares what this store does, and the enums that it needs."""
     variables = store.variables()
     enums = _enum_names(variables, name)
     lines = [*(["import enum", ""] if enums else []), "from msm import MemoryStore, MemoryVariable", "", ""]
     for enum_type, its in enums.items():
         lines += [*_enum_lines(enum_type, its), "", ""]
-    lines += [f"class {name}({', '.join(['MemoryStore', *_shape(store)])}):", f"    {_text_of(about)}", ""]
+    lines += [f"class {name}({', '.join(['MemoryStore', *_shape(store)])}):", '    """Written by msm stubs."""', ""]
     odd = [each for each in variables if not _is_plain(each)]
     for each, variable in variables.items():
         if each not in odd:
@@ -117,14 +117,11 @@ def _enum_lines(enum_type: type[enum.Enum], name: str) -> Iterator[str]:
 
 
 def _declaration(variable: MemoryVariable[Any], enums: dict[type[enum.Enum], str]) -> str:
-    arguments = dict(variable.arguments)
-    enum_type = arguments.pop("enum_type", None)
-    given = [*([enums[enum_type]] if enum_type is not None else []), str(variable.address)]
-    if variable.table == "input":
-        arguments["table"] = "input"
-    given += [
-        f"{key}={_literal(value)}" for key, value in {**arguments, **variable.keywords}.items() if value is not None
-    ]
+    said = describe(variable)
+    given = [str(said.pop("address"))]
+    if "members" in said:
+        given.insert(0, enums[variable.arguments["enum_type"]])
+    given += [f"{key}={_literal(value)}" for key, value in said.items() if key not in ("type", "enum", "members")]
     return f"MemoryVariable.{variable.kind}({', '.join(given)})"
 
 

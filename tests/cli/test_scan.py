@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from tests.cli.screen import screen
 from tests.cli.test_app import msm
-from tests.support import FREE, free_port, mbap, wait_until
+from tests.support import FREE, free_port, mbap, until, wait_until
 from tests.support import FakeDevice as ScriptedDevice
+from tests.transports.lines import Cable
 
 from msm import Functions, MemoryStore, MemoryVariable, ModbusServer
 from msm.cli.guess import plausible, readings
@@ -333,3 +334,35 @@ def test_a_guess_of_what_is_not_there_is_an_error_of_the_device(device: FakeDevi
     done = msm("scan", device.endpoint, "-u", "3", "--guess", "58-65")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "msm: reading holding 60: exception 02: illegal data address: the device does not have it\n"
+
+
+def test_a_scan_over_a_serial_line(tmp_path: Path) -> None:
+    line = "?baudrate=115200"
+    with (
+        Cable(tmp_path, "here", "there"),
+        FakeDevice(MemoryStore(30), f"rtu://{tmp_path}/there{line}", unit=2) as device,
+    ):
+        device.unreadable(10)
+        done = msm("scan", f"rtu://{tmp_path}/here{line}", "-u", "1-3", "-t", "0.15", "-a", "0-39")
+    assert done.returncode == 0
+    assert told(done.stderr, "holding registers") == "0-9, 11-29; 19 in a request, perhaps more"
+    assert told(done.stderr, "pipelining") == "not tried: a line carries one request at a time"
+    assert "no answer from units 1, 3" in done.stderr
+
+
+@pytest.mark.parametrize("code", [10, 11])
+def test_a_unit_behind_a_gateway_that_goes_away(code: int) -> None:
+    with FakeDevice(MemoryStore(10), FREE, functions=IDENTITY) as device:
+
+        async def run() -> str:
+            command = [sys.executable, "-m", "msm", "scan", device.endpoint, "-u", "1", "--pause", "0.01"]
+            child = await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            await until(lambda: len(device.exchanges) > 10)
+            device.by_chance(1.0, refused(code))
+            _, report = await child.communicate()
+            return report.decode()
+
+        report = asyncio.run(run())
+    assert told(report, "holding registers").endswith("(not all was looked at: the unit answers no more)")

@@ -12,6 +12,7 @@ from msm.cli.ranges import MOST, Outcome
 from msm.client import AsyncModbusClient
 from msm.errors import (
     AcknowledgeError,
+    ConnectError,
     DeviceBusyError,
     DeviceError,
     GatewayPathError,
@@ -188,6 +189,8 @@ async def together(endpoint: str, timeout: float, unit: int, table: TableName, a
         await client.start(wait=max(1.0, ATTEMPTS * timeout))
         # All of them are sent in one turn of the loop.
         await asyncio.gather(*(client.request(request, timeout + 1.0, unit=unit) for _ in range(AT_A_TIME)))
+    except ConnectError:
+        return "not tried: no further connection"
     except (DeviceError, LinkError) as error:
         return f"no: {cause(error)}"
     finally:

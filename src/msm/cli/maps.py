@@ -70,8 +70,7 @@ def lint(
     try:
         findings = MemoryStore.load(map_file).layout().findings
     except MapError as error:
-        for problem in error.problems:
-            print(f"{problem} (error)")
+        print("\n".join(error.problems))
         raise typer.Exit(DEVICE) from None
     for finding in findings:
         print(f"{map_file}: {finding}")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msm.cli.app import app
-from msm.cli.maps import keep
 from msm.cli.recording_files import Recording, Value, columns_of, read_recording, steps_of, store_of
 from msm.errors import DeclarationError
 
@@ -34,7 +33,6 @@ def plot(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="An .svg or .png file; by default FILE.svg.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """Draw variables of a recording over time, one below the other, as SVG or PNG.
 
@@ -45,7 +43,6 @@ def plot(
     output = output or recording_file.with_suffix(".svg")
     if output.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{output}: a picture is an {' or a '.join(SUFFIXES)} file")
-    keep(output, force=force)
     recording = read_recording(recording_file)
     figure = drawing(recording, chosen(recording, names or []), str(recording_file))
     figure.savefig(output, dpi=150)

@@ -7,6 +7,7 @@ read, and the next recorder takes it away.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import re
@@ -18,33 +19,34 @@ from msm.errors import DeclarationError
 
 
 class CsvWriter(Writer):
-    """A CSV with a header: each row is one write of a whole line."""
+    """A file that grows by whole lines."""
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         header = _line([TIME, *(column.name for column in columns)])
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = path.open("ab", buffering=0)
         try:
-            there = Path(path).read_bytes()
+            there = path.read_bytes()
             whole = there[: there.rfind(b"\n") + 1]
             if whole and not whole.startswith(header):
                 raise DeclarationError(f"{path}: has other columns than the map; take another file")
             if there and not whole and not header.startswith(there):
                 raise DeclarationError(f"{path}: is no recording; take another file")
-            os.truncate(self._file, len(whole))  # without a last line that was cut off
-            os.lseek(self._file, 0, os.SEEK_END)
+            os.truncate(path, len(whole))  # without a last line that was cut off
             if not whole:
-                os.write(self._file, header)
+                self._add(header)
         except BaseException:
             self.close()
             raise
 
     def write(self, at: float, values: Sequence[Value]) -> None:
-        os.write(self._file, _line([time_text(at), *map(_cell, values)]))
+        self._add(_line([time_text(at), *map(_cell, values)]))
+
+    def _add(self, line: bytes) -> None:
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
     def close(self) -> None:
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
+        self._file.close()
 
 
 def _cell(value: Value) -> str | int | float:

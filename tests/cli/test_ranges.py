@@ -96,6 +96,13 @@ def test_the_block_size_of_a_device_is_measured(most: int) -> None:
     assert (scan.largest, scan.limited) == (most, True)
 
 
+def test_a_block_size_that_was_found_once_is_kept_to() -> None:
+    device = Cells(range(0, 1000), most=10)
+    scanned(device, addresses=range(0, 1000))
+    assert len(device.asked) < 160
+    assert sum(count > 10 for _, count in device.asked) < 12
+
+
 def test_a_short_range_says_nothing_of_the_block_size() -> None:
     scan = scanned(Cells(range(0, 30), most=60))
     assert (scan.largest, scan.limited) == (30, False)

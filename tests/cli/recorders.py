@@ -92,5 +92,8 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 def ended(child: subprocess.Popen[str], by: signal.Signals = signal.SIGINT) -> tuple[int, str, str]:
     """Tell a command to end; its exit code, and what it has printed."""
     child.send_signal(by)
-    out, errors = child.communicate(timeout=30)
-    return child.returncode, out, errors
+    assert child.stdout is not None
+    assert child.stderr is not None
+    # Not communicate(): it does not know what was read ahead with a first line.
+    errors, out = child.stderr.read(), child.stdout.read()
+    return child.wait(30), out, errors

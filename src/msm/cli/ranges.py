@@ -116,7 +116,7 @@ class TableScan:
             behind = self._known.find(UNKNOWN, run.end, run.end + self._most)
             if behind >= 0:
                 known = next((at for at in range(behind, behind + self._most) if self._is_known(at)), None)
-                return range(behind, known or behind + self._most)
+                return range(behind, behind + self._most if known is None else known)
             before = self._known.rfind(UNKNOWN, max(0, run.first - self._most), run.first)
             if before >= 0:
                 known = next((at for at in range(before, before - self._most, -1) if self._is_known(at)), None)

@@ -60,8 +60,11 @@ class ParquetWriter(Writer):
     def close(self) -> None:
         spool, self._spool = self._spool, None
         if spool is not None:
+            # Where another recorder, or a reader, has the spool open, it stays: whoever closes it last takes it away.
+            last = spool.is_the_last()
             spool.close()
-            self._finish()
+            if last:
+                self._finish()
 
     def _finish(self) -> None:
         """Make one file of what is there and the spool."""

@@ -59,6 +59,15 @@ class SqliteWriter(Writer):
         with _told(self._path):
             self._database.execute(self._insert, (time_text(at), *cells))
 
+    def is_the_last(self) -> bool:
+        """Has nobody else the file open? Then it is one file from now on, without a log beside it."""
+        try:
+            self._database.execute("PRAGMA busy_timeout = 200")
+            (mode,) = self._database.execute("PRAGMA journal_mode = DELETE").fetchone()
+        except sqlite3.OperationalError:
+            return False
+        return bool(mode == "delete")
+
     def close(self) -> None:
         self._database.close()
 

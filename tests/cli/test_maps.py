@@ -53,6 +53,8 @@ def test_the_layout_on_a_terminal_is_as_wide_and_in_colour(tmp_path: Path) -> No
             if name in line and name not in colours:
                 colours[name] = shown.buffer[row][line.index(name)].fg
     assert colours == {"speed": "green", "setpoint": "brown", "run": "blue"}
+    warning = next(row for row, line in enumerate(shown.display) if line.startswith("warning: overlap"))
+    assert shown.buffer[warning][0].fg == "red"
 
 
 def test_the_layout_as_svg(tmp_path: Path) -> None:

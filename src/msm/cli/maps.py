@@ -48,7 +48,7 @@ def _draw(picture: Layout, accesses: dict[str, str]) -> None:
         return
     text = Text(picture.text(max(console.width, 40)), no_wrap=True)
     text.highlight_regex(r"[├─┤╎│·]+", "dim")
-    text.highlight_regex(r"^(warning|info): .*$", "bold red")
+    text.highlight_regex(r"(?m)^(warning|info): .*$", "bold red")
     for access, colour in COLOURS.items():
         names = sorted((re.escape(name) for name, its in accesses.items() if its == access), key=len, reverse=True)
         if names:

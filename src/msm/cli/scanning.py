@@ -91,7 +91,7 @@ class Scan:
         self._end = 0.0
         console = Console(stderr=True)
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[left]:.0f} s left"),
+            TextColumn("{task.description:32}"), BarColumn(None), TextColumn("{task.fields[left]:.0f} s left"),
             console=console, transient=True, disable=not console.is_terminal, expand=True,
         )  # fmt: skip
         self._bar = self._progress.add_task("connecting", total=None, left=0.0)

@@ -17,7 +17,16 @@ from tests.support import free_port, wait_until
 
 from msm import DeclarationError, MemoryStore, MemoryVariable
 from msm.cli.record import next_due
-from msm.cli.recording_files import Recording, columns_of, open_writer, read_recording, steps_of, time_of, time_text
+from msm.cli.recording_files import (
+    Recording,
+    columns_of,
+    open_writer,
+    read_recording,
+    shortest,
+    steps_of,
+    time_of,
+    time_text,
+)
 from msm.cli.recording_parquet import spool_of
 
 SUFFIXES = [".csv", ".sqlite", ".db", ".parquet"]
@@ -257,6 +266,19 @@ def test_times_are_the_same_after_a_round_trip() -> None:
     for at in (0.0, 1769860800.25, 1769860800.9996):
         assert time_of(time_text(at)) == round(at, 3)
     assert time_text(1769860800.25) == "2026-01-31T12:00:00.250Z"
+
+
+def test_a_float_of_32_bits_has_the_digits_that_it_was_given() -> None:
+    mem = MemoryStore(2)
+    mem.v = MemoryVariable.float32(0)
+    for value in (230.1, 49.98, 0.1, 1e-40, -3.4028234663852886e38, 16777217.0, 123456.7, 0.0, float("inf")):
+        mem.v = value
+        read = mem.v
+        short = shortest(read)
+        assert len(repr(short)) <= len(repr(read))
+        mem.v = short
+        assert mem.v == read
+    assert shortest(230.10000610351562) == 230.1
 
 
 def test_pauses_of_the_recorder() -> None:

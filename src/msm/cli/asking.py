@@ -82,10 +82,12 @@ class Asker:
             return "no function"
         except GatewayPathError:
             return "gone"
-        except (GatewayTargetError, LinkError):
+        except GatewayTargetError:
             return "silent" if self.is_there(unit) else "gone"
-        except DeviceError:
+        except (DeviceError, ProtocolError):
             return "refused"
+        except LinkError:
+            return "silent" if self.is_there(unit) else "gone"
         size = 2 * count if table in ("holding", "input") else -(-count // 8)
         # Some give less than was asked for, in place of an exception.
         return "good" if len(reply) == 2 + size else "refused"

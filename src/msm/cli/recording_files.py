@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 import math
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ from msm.memory.store import MemoryStore
 from msm.memory.variable import MemoryVariable
 
 Value: TypeAlias = bool | int | float | str | None
-ColumnType: TypeAlias = Literal["bool", "int", "unsigned", "float", "text"]
+ColumnType: TypeAlias = Literal["bool", "int", "unsigned", "float", "single", "text"]
+"""A "single" is a float of 32 bits or less: it has few digits."""
 Row: TypeAlias = tuple[float, Sequence[Value]]
 """Seconds since 1970, and the values."""
 
@@ -42,7 +44,8 @@ PAUSE = 2.5  # so many times the usual step from one row to the next is a pause 
 SUFFIXES = (".csv", ".sqlite", ".db", ".parquet")
 _TYPES: dict[str, ColumnType] = {
     **dict.fromkeys(("bool", "coil", "discrete"), "bool"),
-    **dict.fromkeys(("float16", "float32", "float64"), "float"),
+    **dict.fromkeys(("float16", "float32"), "single"),
+    "float64": "float",
     **dict.fromkeys(("string", "datetime"), "text"),
     "uint64": "unsigned",
 }
@@ -181,12 +184,20 @@ def sample(store: MemoryStore, columns: Sequence[Column]) -> list[Value]:
     """The values of this instant; None where one is not good."""
     snapshot = store.snapshot()
     good = {name: store.info(name).quality == "good" for name in {column.variable for column in columns}}
-    return [
-        plain(snapshot[column.variable] if column.item is None else snapshot[column.variable][column.item])
-        if good[column.variable]
-        else None
-        for column in columns
-    ]
+    return [_value(snapshot[column.variable], column) if good[column.variable] else None for column in columns]
+
+
+def _value(value: Any, column: Column) -> Value:
+    found = plain(value if column.item is None else value[column.item])
+    return shortest(found) if column.type == "single" and isinstance(found, float) else found
+
+
+def shortest(value: float) -> float:
+    """The number with the fewest digits that is the same float of 32 bits: 230.1, and not 230.10000610351562."""
+    if math.isinf(value):
+        return value
+    same = struct.pack(">f", value)
+    return next(short for digits in range(6, 10) if struct.pack(">f", short := float(f"{value:.{digits}g}")) == same)
 
 
 def plain(value: Any) -> Value:

@@ -89,8 +89,8 @@ class ParquetWriter(Writer):
 
 def _schema(columns: Sequence[Column], map_text: str) -> Any:
     arrow = _pyarrow()
-    types = {"bool": arrow.bool_(), "int": arrow.int64(), "unsigned": arrow.uint64(), "float": arrow.float64()}
-    fields = [(column.name, types.get(column.type, arrow.string())) for column in columns]
+    types = {"bool": arrow.bool_(), "int": arrow.int64(), "unsigned": arrow.uint64(), "text": arrow.string()}
+    fields = [(column.name, types.get(column.type, arrow.float64())) for column in columns]
     return arrow.schema([(TIME, arrow.timestamp("ms", tz="UTC")), *fields], metadata={MAP: map_text})
 
 

@@ -20,6 +20,7 @@ _DECLARED: dict[ColumnType, str] = {
     "int": "INTEGER",
     "unsigned": "",
     "float": "REAL",
+    "single": "REAL",
     "text": "TEXT",
 }
 LARGEST = (1 << 63) - 1

@@ -20,7 +20,7 @@ from msm import Functions, MemoryStore, MemoryVariable, ModbusServer
 from msm.cli.guess import plausible, readings
 from msm.cli.scanning import Pace, units_text, worth_scanning
 from msm.testing import FakeDevice
-from msm.testing.faults import busy, refused
+from msm.testing.faults import busy, refused, wrong
 
 IDENTITY = Functions(identification={0: "Acme", 1: "PRESS-1", 2: "1.2"})
 
@@ -366,3 +366,11 @@ def test_a_unit_behind_a_gateway_that_goes_away(code: int) -> None:
 
         report = asyncio.run(run())
     assert told(report, "holding registers").endswith("(not all was looked at: the unit answers no more)")
+
+
+def test_a_unit_that_answers_nonsense(device: FakeDevice) -> None:
+    device.by_chance(1.0, wrong("function"))
+    done = msm("scan", device.endpoint, "-u", "3", "-a", "0-9")
+    assert done.returncode == 0
+    assert told(done.stderr, "holding registers") == "nothing that can be read was found"
+    assert told(done.stderr, "identification") == "not told: another answer"

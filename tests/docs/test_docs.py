@@ -100,6 +100,23 @@ SHELL = {
     ".venv/bin/nox -s fuzz": ("noxfile.py", "def fuzz("),
     ".venv/bin/nox -s soak": ("noxfile.py", "def soak("),
     ".venv/bin/nox -s coverage": ("noxfile.py", "def coverage("),
+    **dict.fromkeys(
+        (
+            "msm scan tcp://localhost:5020 -o device.toml",
+            "msm scan tcp://localhost:5020 --units 1 --guess 0-11",
+            "msm record tcp://localhost:5020 examples/recordings/press.toml -o press.csv --period 0.2 --seconds 0.8",
+            "head -n 3 press.csv",
+            "msm plot examples/recordings/press.csv SPEED STATE -o press.svg",
+            "msm replay examples/recordings/press.csv examples/recordings/press.toml -e tcp://localhost:0 --seconds 1",
+            "msm lint press.toml",
+            "msm layout press.toml",
+            "msm layout press.toml --svg press.svg",
+            "msm convert press.toml press.csv",
+            "msm stubs press.toml",
+            "msm stubs press.toml -o press.py",
+        ),
+        ("tests/cli/test_pages.py", "test_the_commands_of_a_page_print_what_it_says"),
+    ),
 }
 
 TABLES = {"{msm-types}", "{msm-keywords}", "{msm-layouts}", "{msm-map-keys}"}  # made from the code

@@ -25,6 +25,11 @@ COMMANDS = (
     "msm.cli.values",
     "msm.cli.doctor",
     "msm.cli.maps",
+    "msm.cli.stubs",
+    "msm.cli.scan",
+    "msm.cli.record",
+    "msm.cli.plot",
+    "msm.cli.replay",
 )  # fmt: skip
 """Each of these modules adds its commands to `app` when it is imported, in the order of `msm --help`."""
 

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from msm.errors import DeclarationError, MsmError, ValueRangeError, ValueTypeError
+from msm.errors import AccessError, DeclarationError, MsmError, UnknownVariableError, ValueRangeError, ValueTypeError
 
 app = typer.Typer(
     name="msm",
@@ -25,7 +25,7 @@ COMMANDS = (
 DEVICE, USAGE, INTERRUPTED = 1, 2, 130  # exit codes
 # What typer raises for a wrong option or argument; newer ones bring a click of their own, which has no public name.
 COMPLAINT: type[Exception] = typer.BadParameter.__mro__[2]
-OURS = (DeclarationError, ValueRangeError, ValueTypeError)
+OURS = (AccessError, DeclarationError, UnknownVariableError, ValueRangeError, ValueTypeError)
 """What is wrong with what was asked, not with the device."""
 
 

@@ -19,6 +19,7 @@ app = typer.Typer(
 
 COMMANDS = (
     "msm.cli.maps",
+    "msm.cli.web",
 )  # fmt: skip
 """Each of these modules adds its commands to `app` when it is imported, in the order of `msm --help`."""
 

@@ -8,7 +8,6 @@ import dataclasses
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Self, Unpack
 from urllib.parse import quote
@@ -207,8 +206,7 @@ class WebServer:
         """Close all pages and stop, and wait until the thread has ended. Idempotent."""
         self._killed = True
         if self._worker is not None:
-            with suppress(RuntimeError):
-                self._worker.end(self._engine.stop)
+            self._worker.end(self._engine.stop)
             self._worker.join(KILL)
 
     def __enter__(self) -> Self:

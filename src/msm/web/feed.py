@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
-from msm import Ledger, LinkState, MemoryStore, Stats
+from msm import LinkState, MemoryStore, Stats
 from msm.errors import UnknownVariableError
 from msm.exchange.ledger import FATES
 from msm.memory.variable import MemoryVariable
@@ -27,14 +27,14 @@ class Client(Protocol):
     """What the page asks a client, synchronous or async."""
 
     @property
-    def endpoint(self) -> str: ...  # noqa: D102
+    def endpoint(self) -> str: ...
     @property
-    def state(self) -> LinkState: ...  # noqa: D102
+    def state(self) -> LinkState: ...
     @property
-    def stats(self) -> Stats: ...  # noqa: D102
+    def stats(self) -> Stats: ...
     @property
-    def ledger(self) -> Any: ...  # noqa: D102
-    def diagnose(self) -> str: ...  # noqa: D102
+    def ledger(self) -> Any: ...
+    def diagnose(self) -> str: ...
 
 
 class Row(NamedTuple):
@@ -106,8 +106,9 @@ class Feed:
         for name in names:
             if name not in self._variables:
                 raise UnknownVariableError(f"there is no variable {name!r}")
-            numbers = list(self._trends.get(name, ()))
-            found[name] = [None] * (len(times) - len(numbers)) + numbers  # it was declared later
+            numbers: list[float | None] = list(self._trends.get(name, ()))
+            later: list[float | None] = [None] * (len(times) - len(numbers))  # it was declared later
+            found[name] = later + numbers
         return {"times": times, "numbers": found}
 
     # -- looking
@@ -154,9 +155,9 @@ class Feed:
         self._variables = declared
         self.declared = variables.described(self._store)
         self.declared_version = version
-        for names in (self._rows, self._read, self._trends):
-            for name in set(names) - set(declared):
-                del names[name]  # type: ignore[attr-defined]
+        for name in set(self._rows) - set(declared):
+            for known in (self._rows, self._read, self._trends):
+                known.pop(name, None)
         self._slow_due = 0.0
         return True
 

@@ -65,8 +65,8 @@ class WebSettings:
             _check_basic(self.basic)
         if not self.guarded and not is_loopback(self.host):
             raise DeclarationError(
-                f"host={self.host!r} is open to the network: give a token of at least {SHORTEST_TOKEN} characters, or a "
-                "user and a password (basic)"
+                f"host={self.host!r} is open to the network: give a token of at least {SHORTEST_TOKEN} characters, "
+                "or a user and a password (basic)"
             )
 
     @property

@@ -1,6 +1,6 @@
 // Which variables are tiles and which are in the trend: kept by this browser for each device.
 
-import { model } from "./model.js";
+import { isBit, model } from "./model.js";
 
 const TILES = 6;
 const PLOTTED = 2;
@@ -22,7 +22,7 @@ function load(what, fallback) {
 
 const all = () => [...model.variables.values()];
 const names = (variables) => variables.map((variable) => variable.name);
-const quantities = () => all().filter((each) => each.plots && each.editor !== "switch" && each.type !== "bool" && each.type !== "enum");
+const quantities = () => all().filter((each) => each.plots && each.type !== "enum" && !isBit(each));
 
 export const choices = {
   tiles: [],

@@ -1,7 +1,7 @@
 // How a value is shown and set: a switch, a menu, switches for flags, or a field.
 
 import { el, icon, setText } from "./dom.js";
-import { model, shownValue } from "./model.js";
+import { isBit, model, shownValue } from "./model.js";
 
 /** What shows a variable's value, and sets it where it may be; `send` is called with the new value as text. */
 export function editor(variable, send) {
@@ -18,7 +18,7 @@ function unitOf(variable) {
 /** Nothing to set: the text. */
 function plain(variable) {
   const value = el("span", { class: "value" });
-  const lamp = variable.type === "bool" || variable.type === "coil" || variable.type === "discrete";
+  const lamp = isBit(variable);
   return {
     element: el("span", { class: lamp ? "reading lamp" : "reading" }, value, unitOf(variable)),
     show(row) {
@@ -42,7 +42,7 @@ function toggle(variable, send) {
     element: el("span", { class: "reading" }, button, word),
     show(row) {
       button.setAttribute("aria-checked", row.number ? "true" : "false");
-      setText(word, shownValue(variable, row) === "—" ? "—" : row.number ? "on" : "off");
+      setText(word, shownValue(variable, row));
     },
   };
 }
@@ -143,7 +143,7 @@ function field(variable, send) {
     },
     /** It stays open while what was typed is not what the variable takes. */
     told(fate) {
-      if (!waits) return;
+      if (!waits || fate === "sending") return;
       waits = false;
       if (fate !== "invalid") return end();
       input.setAttribute("aria-invalid", "true");

@@ -3,7 +3,7 @@
 import { el, icon } from "./dom.js";
 import { model } from "./model.js";
 
-const SIGN = { pending: "…", acknowledged: "✓", done: "✓", superseded: "↷", rejected: "✕", expired: "✕", unknown: "?", invalid: "✕" };
+const SIGN = { sending: "…", pending: "…", acknowledged: "✓", done: "✓", superseded: "↷", rejected: "✕", expired: "✕", unknown: "?", invalid: "✕" };
 const WORD = { invalid: "not sent", done: "set", superseded: "overtaken" };
 const GONE_AFTER = 6000; // milliseconds: what went well is soon no news
 
@@ -27,13 +27,13 @@ export function fateLine(name) {
       shown = now;
       clearTimeout(timer);
       line.dataset.fate = write.fate;
+      const word = WORD[write.fate] ?? write.fate;
       line.replaceChildren(
-        el("span", { class: "sign", "aria-hidden": "true" }, SIGN[write.fate] ?? ""),
-        el("span", {}, WORD[write.fate] ?? write.fate),
+        el("span", { "aria-hidden": "true" }, SIGN[write.fate] ?? ""),
+        el("span", {}, el("strong", {}, word), write.cause ? `: ${write.cause}` : ""),
       );
-      if (write.cause) line.append(el("span", { class: "cause" }, write.cause));
       if (["acknowledged", "done"].includes(write.fate)) timer = setTimeout(clear, GONE_AFTER);
-      else if (write.fate !== "pending") {
+      else if (!["sending", "pending"].includes(write.fate)) {
         line.append(el("button", { type: "button", class: "icon-button small", "aria-label": "Dismiss", click: clear }, icon("close")));
       }
     },

@@ -1,6 +1,8 @@
 // What the page knows: variables, their values, the link, and what became of what was set.
 
 const TIMEOUT = 20000; // milliseconds after which a fate that nobody told is not waited for any more
+const UNDECIDED = ["sending", "pending"];
+const BITS = ["bool", "coil", "discrete"];
 
 export const model = {
   title: "",
@@ -45,7 +47,7 @@ export const model = {
   /** The server is gone, and with it whatever was to be told of these writes. */
   forgetPending() {
     for (const [name, write] of model.writes) {
-      if (write.fate === "pending") {
+      if (UNDECIDED.includes(write.fate)) {
         model.writes.set(name, { ...write, fate: "unknown", cause: "the server was lost before it told" });
       }
     }
@@ -60,13 +62,13 @@ export function set(link, name, to) {
   const id = number;
   const sent = link.send({ id, set: name, to: String(to) });
   const cause = sent ? "" : "the server does not answer";
-  model.writes.set(name, { id, name, fate: sent ? "pending" : "invalid", cause });
+  model.writes.set(name, { id, name, fate: sent ? "sending" : "invalid", cause });
   if (sent) setTimeout(() => giveUp(name, id), TIMEOUT);
 }
 
 function giveUp(name, id) {
   const write = model.writes.get(name);
-  if (write?.id === id && write.fate === "pending") {
+  if (write?.id === id && UNDECIDED.includes(write.fate)) {
     model.writes.set(name, { ...write, fate: "unknown", cause: "its fate was never told" });
   }
 }
@@ -74,7 +76,13 @@ function giveUp(name, id) {
 /** What a person reads: nothing where no value has ever come. */
 export function shownValue(variable, row) {
   const never = row.quality === "never" || (row.quality === "bad" && !model.read.get(variable.name));
-  return never && variable.access !== "wo" ? "—" : row.text;
+  if (never && variable.access !== "wo") return "—";
+  return isBit(variable) ? (row.number ? "on" : "off") : row.text;
+}
+
+/** Is it a single bit? */
+export function isBit(variable) {
+  return BITS.includes(variable.type);
 }
 
 /** How long ago a variable was read, in words. */

@@ -2,11 +2,13 @@
 
 import { el, setText, svg } from "./dom.js";
 import { choices } from "./choices.js";
-import { age, model, shownValue } from "./model.js";
+import { age, isBit, model, shownValue } from "./model.js";
 import { samples, SPAN } from "./samples.js";
 
 const WIDTH = 200;
 const HEIGHT = 36;
+const DIGITS = 5;
+const SIGN = { stale: "◐", bad: "✕", never: "○" };
 const section = document.querySelector("#tiles");
 let tiles = new Map();
 
@@ -40,15 +42,25 @@ export function showTiles(names) {
     const row = model.rows.get(name);
     if (!tile || !row) continue;
     tile.element.dataset.quality = row.quality;
-    setText(tile.value, shownValue(tile.variable, row));
+    const text = shownValue(tile.variable, row);
+    setText(tile.value, rounded(tile.variable, text, row.number));
+    tile.value.title = text;
+    tile.element.classList.toggle("long", tile.value.textContent.length > 8);
   }
+}
+
+/** A number that has many digits, without those that nobody reads from afar; the table has them all. */
+function rounded(variable, text, number) {
+  const long = text.length > DIGITS + 2 && number !== null && !isBit(variable) && !Number.isInteger(number);
+  return long && variable.type !== "enum" ? Number(number.toPrecision(DIGITS)).toString() : text;
 }
 
 /** Time goes on: ages, and curves that move to the left. */
 export function moveTiles() {
   for (const [name, { element, variable, when, curve, area }] of tiles) {
-    const fresh = ["good", "own"].includes(element.dataset.quality);
-    setText(when, fresh ? "" : element.dataset.quality === "never" ? "not read" : `${element.dataset.quality ?? ""} ${age(name)}`);
+    const { quality } = element.dataset;
+    setText(when, SIGN[quality] ? `${SIGN[quality]} ${age(name).replace(" ago", "") || "not read"}` : "");
+    when.title = SIGN[quality] ? `${quality} ${age(name)}` : "";
     if (!variable.plots) continue;
     const lines = polylines(samples(name));
     curve.setAttribute("d", lines.map((points) => `M${points.map(([x, y]) => `${x} ${y}`).join("L")}`).join(""));

@@ -8,6 +8,7 @@ import { samples } from "./samples.js";
 
 const HEIGHT = 240;
 const AXES = 2; // scales that have room for their numbers
+const LEAST = 20; // seconds that are shown, also where less is known
 const place = document.querySelector("#plot");
 const chips = document.querySelector("#trend-names");
 let plot;
@@ -36,8 +37,8 @@ export function buildTrend(chosen) {
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       hooks: { setCursor: [showNumbers] },
-      scales: { x: { time: true, range: () => [model.now() - minutes * 60, model.now()] }, ...Object.fromEntries(scales.map((scale) => [scale, { range: room }])) },
-      axes: [axis({ scale: "x", space: 70 }), ...scales.slice(0, AXES).map((scale, at) => axis({ scale, side: at ? 1 : 3, size: 56, grid: !at, label: scale === NO_UNIT ? undefined : scale }))],
+      scales: { x: { time: true, range: span }, ...Object.fromEntries(scales.map((scale) => [scale, { range: room }])) },
+      axes: [timeAxis(), ...scales.slice(0, AXES).map(numberAxis)],
       series: [{}, ...variables.map((variable, at) => ({
         label: variable.name,
         scale: scaleOf(variable),
@@ -70,18 +71,25 @@ function room(_plot, low, high) {
   return [low - margin, high + margin];
 }
 
-function axis({ scale, space, side, size, grid = true, label }) {
-  const line = colour("--line");
-  return {
-    scale, side, space, size, label,
-    labelSize: 18,
-    stroke: colour("--quiet"),
-    font: "12px system-ui, sans-serif",
-    labelFont: "12px system-ui, sans-serif",
-    grid: { show: grid, stroke: line, width: 1 },
-    ticks: { show: false },
-    values: scale === "x" ? (_plot, times) => times.map(clock) : undefined,
-  };
+/** The minutes that are shown; less where there are less. */
+function span(_plot, first) {
+  const now = model.now();
+  return [Math.max(now - minutes * 60, Math.min(first ?? now, now - LEAST)), now];
+}
+
+function axis(more) {
+  const font = "12px system-ui, sans-serif";
+  return { stroke: colour("--quiet"), font, labelFont: font, ticks: { show: false }, ...more };
+}
+
+function timeAxis() {
+  return axis({ scale: "x", space: 80, size: 30, grid: { stroke: colour("--line"), width: 1 }, values: (_plot, times) => times.map(clock) });
+}
+
+/** The first scale at the left with its lines, the second one at the right. */
+function numberAxis(scale, at) {
+  const named = scale === NO_UNIT ? {} : { label: scale, labelSize: 20 };
+  return axis({ scale, side: at ? 1 : 3, size: 50, grid: { show: at === 0, stroke: colour("--line"), width: 1 }, ...named });
 }
 
 function clock(time) {

@@ -10,11 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support import wait_until
+
 HERE = Path(__file__).parent
 SETUP = HERE / "setup.sh"
 PATIENCE = 30.0  # seconds; a browser on a busy machine takes a while to start
 PHONE = (390, 844)
 DESK = (1280, 900)
+
+
+class BrowserError(AssertionError):
+    """What was asked of the browser did not come about."""
 
 
 class Browser:
@@ -57,7 +63,8 @@ class Browser:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"call": name, "args": args}).encode() + b"\n")
         answer = self._answer()
-        assert "error" not in answer, f"{name}{args}: {answer['error']}"
+        if "error" in answer:
+            raise BrowserError(f"{name}{args}: {answer['error']}")
         return answer.get("answer")
 
     # -- what the tests say
@@ -82,7 +89,16 @@ class Browser:
 
     def wait(self, expression: str) -> None:
         """Wait until a JavaScript expression is true."""
-        self.call("page.waitForFunction", expression)
+        # Not Playwright's waitForFunction: the page does not allow that its text is evaluated.
+        wait_until(lambda: self._holds(expression), what=expression)
+
+    def _holds(self, expression: str) -> bool:
+        try:
+            return bool(self.evaluate(expression))
+        except BrowserError as error:
+            if "context was destroyed" in str(error) or "TypeError" in str(error):
+                return False  # the page is just being loaded
+            raise
 
     def text(self, selector: str) -> str:
         found: str = self.call("page.innerText", selector)

@@ -72,6 +72,26 @@ def test_the_page_is_there_without_the_device(map_file: Path) -> None:
                 pass
 
 
+def test_a_phone_reaches_it_by_the_address_and_the_token(map_file: Path) -> None:
+    secret = "correct-horse-battery"
+    with running("tcp://127.0.0.1:1", str(map_file), "--host", "0.0.0.0", "--token", secret) as (_, url):
+        phone = {"host": "192.168.0.20:8080"}
+        for address, found in ((url, "Variables"), (url.partition("?")[0], "Log in")):
+            request = urllib.request.Request(address, headers=phone)
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with opener.open(request, timeout=PATIENCE) as answer:
+                assert found in answer.read().decode()
+
+
+def test_read_only_nothing_can_be_set(map_file: Path) -> None:
+    with FakeDevice(map_file) as device, running(device.endpoint, str(map_file), "--read-only") as (_, url):
+        with connect(url.replace("http:", "ws:") + "live") as socket:
+            socket.send('{"id": 1, "set": "setpoint", "to": "1500"}')
+            while '"fate":"invalid"' not in str(socket.recv(PATIENCE)):
+                pass
+        device.assert_wrote_only()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

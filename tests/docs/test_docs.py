@@ -41,6 +41,7 @@ PAGES = [page for page in PAGES if "_build" not in page.parts]
 
 CI = ".ci/run"
 EXAMPLES = "tests/test_examples.py"
+WEB = "tests/cli/test_web.py"
 
 #: Each shell command of the pages: the file that checks it, and what in that file does.
 SHELL = {
@@ -76,6 +77,13 @@ SHELL = {
     ".venv/bin/nox -s fuzz": ("noxfile.py", "def fuzz("),
     ".venv/bin/nox -s soak": ("noxfile.py", "def soak("),
     ".venv/bin/nox -s coverage": ("noxfile.py", "def coverage("),
+    ".venv/bin/nox -s pictures": ("noxfile.py", "def pictures("),
+    "msm web tcp://192.168.0.10 press.toml": (WEB, "test_it_serves_the_page_of_a_device_until_it_is_interrupted"),
+    "msm web tcp://192.168.0.10 press.toml --host 0.0.0.0 --token correct-horse-battery": (
+        WEB,
+        "test_a_phone_reaches_it_by_the_address_and_the_token",
+    ),
+    "msm web tcp://192.168.0.10 press.toml --read-only": (WEB, "test_read_only_nothing_can_be_set"),
 }
 
 TABLES = {"{msm-types}", "{msm-keywords}", "{msm-layouts}", "{msm-map-keys}"}  # made from the code

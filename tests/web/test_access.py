@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from msm import DeclarationError
+from msm.web.access import PAUSE_AFTER_WRONG
 from msm.web.app import Site
 from msm.web.feed import Feed
 from msm.web.settings import WebSettings
@@ -143,6 +144,24 @@ def test_without_the_token_there_is_nothing(path: str) -> None:
         assert is_refused(client, headers={"authorization": "Bearer wrong", "cookie": "msm-8080=wrong"})
 
 
+def test_who_guesses_has_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("msm.web.access.asyncio.sleep", sleep)
+    with visitor(token=TOKEN) as client:
+        client.get("/", params={"token": "wrong"})
+        client.get("/layout.svg", headers={"authorization": "Bearer wrong"})
+        client.post("/login", data={"token": "wrong"})
+        assert pauses == [PAUSE_AFTER_WRONG] * 3
+        client.get("/")
+        client.get("/", params={"token": TOKEN})
+        client.post("/login", data={"token": TOKEN})
+        assert len(pauses) == 3
+
+
 def test_a_program_presents_the_token_as_a_bearer() -> None:
     with visitor(token=TOKEN) as client:
         bearer = {"authorization": f"Bearer {TOKEN}"}
@@ -177,6 +196,8 @@ def test_basic_authentication() -> None:
         assert asked.headers["www-authenticate"].startswith("Basic ")
         for wrong in (told("anna:long enough"), told("bert:löng enough"), {"authorization": "Basic %%%"}):
             assert client.get("/", headers=wrong).status_code == 401
+        for open_to_all in ("/static/style.css", "/login", "/"):
+            assert "set-cookie" not in client.get(open_to_all).headers
         assert is_refused(client)
         assert client.get("/", headers=told("anna:löng enough")).status_code == 200
         assert not is_refused(client)  # by the cookie: not every browser sends the password with a WebSocket

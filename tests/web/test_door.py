@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from msm import BindError, DeclarationError, StateError, web
-from tests.support import PATIENCE, taken_port, wait_until
+from tests.support import PATIENCE, port_of, taken_port, wait_until
 from tests.web.press import Press
 
 ROOT = Path(__file__).parent.parent.parent
@@ -52,12 +53,12 @@ def test_serve_runs_when_it_returns_and_ends_with_its_block() -> None:
 
 def test_the_page_shows_what_the_program_assigns_and_sets_what_it_reads() -> None:
     mem = Press()
-    with web.serve(mem, port=0, period=0.05) as hmi, connect(live(hmi)) as socket:
-        assert '"setpoint":["0",0.0,"own",""]' in str(socket.recv(PATIENCE))
+    with web.serve(mem, port=0, period=0.05) as hmi, connect(live(hmi)) as page:
+        assert '"setpoint":["0",0.0,"own",""]' in str(page.recv(PATIENCE))
         mem.setpoint = 42
-        while '"setpoint":["42"' not in str(socket.recv(PATIENCE)):
+        while '"setpoint":["42"' not in str(page.recv(PATIENCE)):
             pass
-        socket.send('{"id": 1, "set": "setpoint", "to": "43"}')
+        page.send('{"id": 1, "set": "setpoint", "to": "43"}')
         wait_until(lambda: mem.setpoint == 43)
 
 
@@ -98,23 +99,42 @@ def test_beyond_this_computer_it_says_so_once_and_wants_its_token(caplog: pytest
 
 
 def test_a_message_that_is_too_long_is_not_even_taken_in() -> None:
-    with web.serve(Press(), port=0) as hmi, connect(live(hmi)) as socket:
-        socket.recv(PATIENCE)
-        socket.send("x" * 100_000)
+    with web.serve(Press(), port=0) as hmi, connect(live(hmi)) as page:
+        page.recv(PATIENCE)
+        page.send("x" * 100_000)
         with pytest.raises(ConnectionClosed) as closed:
             while True:
-                socket.recv(PATIENCE)
+                page.recv(PATIENCE)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
 
 
+@pytest.mark.parametrize("said", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT"])
+def test_a_connection_of_which_no_request_comes_gives_way(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("msm.web.serving.REQUEST_DEADLINE", 0.1)
+    with web.serve(Press(), port=0) as hmi, connect(live(hmi)) as page:
+        with socket.create_connection(("127.0.0.1", port_of(hmi.endpoint)), timeout=PATIENCE) as slow:
+            slow.sendall(said)
+            while not is_over(slow):
+                pass
+        assert page.ping().wait(PATIENCE)  # an open page is no such connection
+
+
+def is_over(connection: socket.socket) -> bool:
+    """Has the server ended this connection?"""
+    try:
+        return connection.recv(4096) == b""
+    except ConnectionResetError:
+        return True
+
+
 def test_open_pages_do_not_hold_up_the_end() -> None:
-    with web.serve(Press(), port=0) as hmi, connect(live(hmi)) as socket:
-        socket.recv(PATIENCE)
+    with web.serve(Press(), port=0) as hmi, connect(live(hmi)) as page:
+        page.recv(PATIENCE)
         hmi.kill()
         with pytest.raises(ConnectionClosed):
             while True:
-                socket.recv(PATIENCE)
+                page.recv(PATIENCE)
 
 
 def test_the_wheel_has_the_files_of_the_page(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ It stands before everything else that the door answers, also before WebSockets.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -23,6 +24,7 @@ from msm.web.settings import WebSettings, is_loopback
 POLICY_VIOLATION = 1008  # a WebSocket that is closed for it before it is open is answered with status 403
 OPEN = ("/login", "/static/")  # the page for logging in, and the files of MSM, in which there is nothing to hide
 SAFE_METHODS = ("GET", "HEAD")
+PAUSE_AFTER_WRONG = 0.3  # seconds before a secret that is none is answered
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -51,6 +53,8 @@ class Access:
             return
         connection = HTTPConnection(scope)
         refusal = self._refusal(connection)
+        if refusal is not None and refusal.status_code == 401 and _offers(connection):
+            await asyncio.sleep(PAUSE_AFTER_WRONG)
         if scope["type"] == "websocket":
             if refusal is None:
                 await self._app(scope, receive, send)
@@ -63,7 +67,7 @@ class Access:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if refusal is None and self._settings.basic is not None and self._cookie not in connection.cookies:
+                if self._settings.basic is not None and self._may(connection):
                     self.admit(headers)  # not every browser sends the password with a WebSocket
             await send(message)
 
@@ -90,11 +94,13 @@ class Access:
         writes = connection.scope["type"] == "websocket" or connection.scope["method"] not in SAFE_METHODS
         if writes and not _same_origin(connection.headers, host):
             return PlainTextResponse("Refused: it came from a page of another server.\n", 403)
-        path = connection.url.path
-        if not self._settings.guarded or path.startswith(OPEN) or self._may(connection):
+        if not self._settings.guarded or connection.url.path.startswith(OPEN) or self._may(connection):
             return None
-        given = connection.query_params.get("token")
-        if given is not None and self.is_token(given):
+        return self._way_in(connection)
+
+    def _way_in(self, connection: HTTPConnection) -> Response:
+        """What is answered to somebody who has not shown that he may."""
+        if self.is_token(connection.query_params.get("token", "")):
             response = RedirectResponse("/", 303)  # so that the token does not stay in the address
             self.admit(response.headers)
             return response
@@ -102,7 +108,9 @@ class Access:
             return PlainTextResponse(
                 "A user and a password are needed.\n", 401, {"www-authenticate": 'Basic realm="MSM", charset="UTF-8"'}
             )
-        return RedirectResponse("/login", 303) if path == "/" else PlainTextResponse("A token is needed.\n", 401)
+        if connection.url.path == "/" and not _offers(connection):
+            return RedirectResponse("/login", 303)
+        return PlainTextResponse("The right token is needed: see /login.\n", 401)
 
     def _may(self, connection: HTTPConnection) -> bool:
         if _same(connection.cookies.get(self._cookie, ""), self._pass):
@@ -153,6 +161,11 @@ def _same_origin(headers: Headers, host: str) -> bool:
         return True
     scheme, _, where = origin.partition("://")
     return scheme in ("http", "https") and where.casefold() == host.casefold()
+
+
+def _offers(connection: HTTPConnection) -> bool:
+    """Was a secret given? Then somebody may be guessing."""
+    return "token" in connection.query_params or "authorization" in connection.headers
 
 
 def _same(given: str, secret: str) -> bool:

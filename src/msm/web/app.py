@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -15,7 +16,7 @@ from starlette.websockets import WebSocket
 
 from msm import MemoryStore
 from msm.errors import UnknownVariableError
-from msm.web.access import Access
+from msm.web.access import PAUSE_AFTER_WRONG, Access
 from msm.web.feed import Feed
 from msm.web.session import Session
 from msm.web.settings import WebSettings
@@ -82,6 +83,7 @@ class Site:
                 return PlainTextResponse("Too long.\n", 413)
         given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
         if not self._access.is_token(given):
+            await asyncio.sleep(PAUSE_AFTER_WRONG)
             return self._login_page("That is not the token.", 401)
         response = RedirectResponse("/", 303)
         self._access.admit(response.headers)

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 import socket
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Self, Unpack
 from urllib.parse import quote
-
-import uvicorn
 
 from msm import MemoryStore
 from msm.errors import BindError, DeclarationError, StateError
 from msm.web.app import Site
 from msm.web.feed import Client, Feed
-from msm.web.session import LONGEST_MESSAGE
+from msm.web.serving import Server, server
 from msm.web.settings import WebKeywords, WebSettings, is_loopback
 from msm.worker import Worker
 
 log = logging.getLogger("msm.web")
 
 SPARE = 64  # connections beside those of open pages: each asks for its files
-GRACE = 1.0  # seconds that open pages have to say goodbye
 KILL = 5.0  # seconds that kill() waits for the thread
-
-
-class _Uvicorn(uvicorn.Server):
-    """Signals are the program's, not the page's."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class AsyncWebServer:
@@ -67,7 +54,7 @@ class AsyncWebServer:
         self._store = store
         self._client = client
         self._port = port
-        self._server: _Uvicorn | None = None
+        self._server: Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
@@ -97,24 +84,13 @@ class AsyncWebServer:
         settings = dataclasses.replace(self.settings, port=self._port)
         feed = Feed(self._store, self._client, settings.period, settings.title)
         feed.look(0.0)
-        self._server = _Uvicorn(
-            uvicorn.Config(
-                Site(self._store, feed, settings).app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="websockets-sansio",
-                http="h11",
-                ws_max_size=LONGEST_MESSAGE,
-                limit_concurrency=settings.max_pages + SPARE,
-                timeout_graceful_shutdown=int(GRACE),
-                server_header=False,
-            )
-        )
+        self._server = server(Site(self._store, feed, settings).app, settings.max_pages + SPARE)
         self._tasks = [
             asyncio.create_task(self._server.serve([listener]), name=f"msm web {self.endpoint}"),
             asyncio.create_task(feed.run(), name=f"msm web feed {self.endpoint}"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
         if not is_loopback(settings.host):
             log.warning("%s is open to the network, without encryption", self.endpoint)
 
@@ -129,9 +105,10 @@ class AsyncWebServer:
         await asyncio.wait([serving])
         feeding.cancel()
         await asyncio.wait([feeding])
-        for task in self._tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("%s: the page failed", self.endpoint, exc_info=error)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s: the page failed", self.endpoint, exc_info=error)
 
     async def _listen(self) -> socket.socket:
         host, port = self.settings.host.strip("[]"), self.settings.port

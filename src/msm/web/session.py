@@ -35,15 +35,20 @@ class Session:
     async def run(self) -> None:
         """Until the page is closed, or does something that no page of ours does."""
         self._feed.follow(self._bell)
-        sending = asyncio.create_task(self._send(), name="msm web page")
+        ways = [
+            asyncio.create_task(self._send(), name="msm web page, out"),
+            asyncio.create_task(self._receive(), name="msm web page, in"),
+        ]
         try:
-            await self._receive()
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._feed.unfollow(self._bell)
-            sending.cancel()
-            await asyncio.wait([sending])
-            if not sending.cancelled() and (error := sending.exception()) is not None:
-                log.debug("a page was given up: %r", error)
+            for way in ways:
+                way.cancel()
+            await asyncio.wait(ways)
+        for way in ways:
+            if not way.cancelled() and (error := way.exception()) is not None:
+                log.debug("a page has ended: %r", error)  # it was closed while it was sent something
 
     async def _send(self) -> None:
         sent = 0
@@ -57,7 +62,7 @@ class Session:
                 async with asyncio.timeout(SEND_DEADLINE):
                     await self._socket.send_text(json.dumps(news, separators=(",", ":")))
             except TimeoutError:
-                await self._socket.close(UNSUPPORTED, "the page does not take what it is sent")
+                log.info("a page does not take what it is sent, and is given up")
                 return
             await self._bell.wait()
             self._bell.clear()
@@ -80,7 +85,7 @@ class Session:
                 self._settled(write, "invalid", f"{MOST_PENDING} writes are pending already")
                 continue
             address = self._socket.client.host if self._socket.client is not None else "?"
-            log.info("%s sets %s to %r", address, write.name, write.text)
+            log.info("%s sets %r to %r", address, write.name, write.text)
             self._desk.perform(write)
 
     def _settled(self, write: Write, fate: str, cause: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from msm import MemoryStore, MsmError
@@ -28,7 +28,7 @@ class Write:
     missing: int = 0
     """Clients that have not told its fate."""
     failure: tuple[str, str] | None = None
-    told: list[str] = field(default_factory=list)
+    """The fate and the cause at the first client that failed."""
 
 
 Settled: TypeAlias = Callable[[Write, str, str], None]  # the write, its fate, and the cause
@@ -81,7 +81,6 @@ class WriteDesk:
     def _told(self, write: Write, fate: str, cause: str) -> None:
         """One client tells what became of it; the first that failed says why."""
         write.missing -= 1
-        write.told.append(fate)
         if fate not in WELL and write.failure is None:
             write.failure = (fate, cause)
         if write.missing == 0:

@@ -58,13 +58,12 @@ function menu(variable, send) {
   return {
     element: el("span", { class: "reading" }, select),
     show(row) {
-      if (document.activeElement === select && select.matches(":open")) return;
       const text = shownValue(variable, row);
       if (!variable.choices.includes(text)) {
         setText(unknown, text);
         unknown.value = text;
       }
-      select.value = text;
+      if (select.value !== text) select.value = text; // a menu that is open stays as it is
     },
   };
 }

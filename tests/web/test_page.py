@@ -338,6 +338,14 @@ def test_the_token_lets_the_page_in(browser: Browser) -> None:
         browser.call("page.goto", "about:blank")
 
 
+def test_a_password_lets_the_page_in_and_its_websocket_too(browser: Browser) -> None:
+    with web.serve(Press(), port=0, basic=("anna", "long enough")) as hmi:
+        browser.open(hmi.endpoint.replace("http://", "http://anna:long%20enough@"))
+        browser.wait(READY)
+        assert browser.complaints == []
+        browser.call("page.goto", "about:blank")
+
+
 def test_what_a_device_says_is_text_and_nothing_comes_from_elsewhere(browser: Browser) -> None:
     evil = "<img src=x onerror=alert(1)>"
     mem = MemoryStore(16)

@@ -22,7 +22,9 @@ function load(what, fallback) {
 
 const all = () => [...model.variables.values()];
 const names = (variables) => variables.map((variable) => variable.name);
-const quantities = () => all().filter((each) => each.plots && each.type !== "enum" && !isBit(each));
+// What has a unit was measured, and is more worth seeing than a number that only names something.
+const measured = (variables) => [...variables.filter((each) => each.unit), ...variables.filter((each) => !each.unit)];
+const quantities = () => measured(all().filter((each) => each.plots && each.type !== "enum" && !isBit(each)));
 
 export const choices = {
   tiles: [],

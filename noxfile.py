@@ -1,5 +1,7 @@
 """The checks, each in an environment of its own: `nox`, or `nox -s tests-3.12`."""
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.10"
@@ -107,3 +109,11 @@ def bench(session: nox.Session) -> None:
     session.install("-e", ".[bench]")
     session.run("tests/counterparts/setup.sh", "libmodbus", external=True)
     session.run("python", "-m", "benchmarks.run", *(session.posargs or ["--page"]))
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Take the pictures that the documentation shows, and write them into docs/_static."""
+    session.install("-e", ".[test]")
+    for script in sorted(Path("docs/_pictures").glob("*.py")):
+        session.run("python", str(script), env={"PYTHONPATH": "."})

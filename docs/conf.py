@@ -15,7 +15,7 @@ version = release = msm.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "msm_tables"]  # msm_tables: in _ext
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "_pictures"]
 html_static_path = ["_static"]
 html_css_files = ["msm.css"]
 html_theme = "furo"
@@ -33,5 +33,5 @@ python_use_unqualified_type_names = True
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!msm\.).*"),
-    (r"py:.*", r"msm\.(memory|wire|exchange\.(device|plan)|testing\.(faults|clock))\..*"),
+    (r"py:.*", r"msm\.(memory|wire|exchange\.(device|plan)|testing\.(faults|clock)|web\.(feed|settings))\..*"),
 ]

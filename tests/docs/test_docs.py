@@ -42,6 +42,7 @@ PAGES = [page for page in PAGES if "_build" not in page.parts]
 CI = ".ci/run"
 SHELL_PAGE = "tests/cli/test_page.py"
 EXAMPLES = "tests/test_examples.py"
+WEB = "tests/cli/test_web.py"
 
 #: Each shell command of the pages: the file that checks it, and what in that file does.
 SHELL = {
@@ -117,6 +118,13 @@ SHELL = {
         ),
         ("tests/cli/test_pages.py", "test_the_commands_of_a_page_print_what_it_says"),
     ),
+    ".venv/bin/nox -s pictures": ("noxfile.py", "def pictures("),
+    "msm web tcp://192.168.0.10 press.toml": (WEB, "test_it_serves_the_page_of_a_device_until_it_is_interrupted"),
+    "msm web tcp://192.168.0.10 press.toml --host 0.0.0.0 --token correct-horse-battery": (
+        WEB,
+        "test_a_phone_reaches_it_by_the_address_and_the_token",
+    ),
+    "msm web tcp://192.168.0.10 press.toml --read-only": (WEB, "test_read_only_nothing_can_be_set"),
 }
 
 TABLES = {"{msm-types}", "{msm-keywords}", "{msm-layouts}", "{msm-map-keys}"}  # made from the code

@@ -30,6 +30,7 @@ COMMANDS = (
     "msm.cli.record",
     "msm.cli.plot",
     "msm.cli.replay",
+    "msm.cli.web",
 )  # fmt: skip
 """Each of these modules adds its commands to `app` when it is imported, in the order of `msm --help`."""
 

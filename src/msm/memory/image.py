@@ -179,18 +179,23 @@ class Image:
         transaction = Transaction.current(self)
         return self.buffer if transaction is None else transaction.view
 
-    def assign(self, span: Span, region: Region, data: bytes) -> None:
+    def assign(self, span: Span, region: Region, data: bytes, done: Done | None = None) -> int:
         """What the application assigns: changed at once and noted for every client.
 
         :param region: the bits of the span in the buffer; `data` are the new bytes of the region.
+        :param done: called, in whatever thread, by each client with the fate of this assignment, which then travels by
+            itself like a command; not from within an `atomic()` block.
+        :returns: how many clients will call `done`.
         """
         if self.transactions and (transaction := Transaction.current(self)) is not None:
             transaction.stage(Assignment(span, region, data))
-            return
+            return 0
         with self.lock:
             self._store(region, data, "local")
-            self._mark(span, region, data)
+            self._mark(span, region, data, done)
+            journals = self._journals
         self._ring()
+        return len(journals) if done is not None else 0
 
     def assigner(self, span: Span, region: Region, encode: Callable[[Any, str], bytes]) -> Callable[[Any], None]:
         """Does what `assign()` does, for one span that is assigned again and again.
@@ -404,11 +409,11 @@ class Image:
     def _all(self, table: str, count: int) -> int:
         return (1 << count * self.tables[table].width) - 1
 
-    def _mark(self, span: Span, region: Region, data: bytes) -> None:
+    def _mark(self, span: Span, region: Region, data: bytes, done: Done | None = None) -> None:
         self._backlog.mark(span, region)
         for journal in self._journals:
-            if span.command:
-                journal.command(span, self._value(span, region, data))
+            if span.command or done is not None:
+                journal.command(span, self._value(span, region, data), done)
             else:
                 journal.mark(span)
 

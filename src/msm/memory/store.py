@@ -24,7 +24,7 @@ from msm.memory.changes import QUEUE, Change, ChangeStream, Queue, Watch
 from msm.memory.codec import Order, Orders, as_bool, as_int
 from msm.memory.direct import encoder, getter
 from msm.memory.image import Image, Place, Table
-from msm.memory.journal import Span
+from msm.memory.journal import Done, Span
 from msm.memory.variable import Bound, MemoryVariable
 from msm.memory.view import Info, Snapshot
 
@@ -577,6 +577,23 @@ def _setter(image: Image, bound: Bound, *, read_only: bool) -> Callable[[Any], N
 def image_of(store: MemoryStore) -> Image:
     """The image under a store: for the engines."""
     return store._image
+
+
+def assign_and_tell(store: MemoryStore, name: str, value: Any, done: Done) -> int:
+    """Assign a variable, and hear what becomes of just this assignment: for the doors.
+
+    :param done: called by each client of the store, in whatever thread, with the fate, its cause, and the exception
+        code of the device or 0. Where the assignment cannot be sent within half of the client's `timeout`, it expires.
+    :returns: how many clients will call it: 0 where the store has none.
+    :raises AccessError: only the device writes it.
+    :raises UnknownVariableError: it was never declared.
+    :raises ValueRangeError: the value does not fit. The memory is unchanged.
+    :raises ValueTypeError: the value is of the wrong type. The memory is unchanged.
+    """
+    bound = store._known(name)
+    if store._variables[name].access == "ro":
+        store[name] = value  # which says why not
+    return store._image.assign(bound.span, bound.region, bound.codec.encode(value, name), done)
 
 
 def revision_of(store: MemoryStore) -> int:

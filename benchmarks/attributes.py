@@ -13,7 +13,7 @@ from typing import Any
 from msm import MemoryStore, MemoryVariable, ModbusClient, ModbusServer
 
 ROUNDS = 7
-NUMBER = 20_000
+NUMBER = 20_000  # times
 
 DECLARED: dict[str, tuple[Any, Any]] = {
     "uint32": (MemoryVariable.uint32(0), 99999),
@@ -67,14 +67,14 @@ class OnClass(MemoryStore, size=32, coils=8):
     uint32 = MemoryVariable.uint32(0)
 
 
-def nanoseconds(statement: str, names: dict[str, Any], number: int = NUMBER) -> float:
-    timer = timeit.Timer(statement, globals=names)
-    timer.timeit(number // 10)
-    return statistics.median(timer.repeat(ROUNDS, number)) / number * 1e9
-
-
-def measure() -> dict[str, dict[str, float]]:
+def measure(number: int = NUMBER) -> dict[str, dict[str, float]]:
     """Ratios to a plain property: get and set, of each type, in each circumstance."""
+
+    def nanoseconds(statement: str, names: dict[str, Any], times: int = number) -> float:
+        timer = timeit.Timer(statement, globals=names)
+        timer.timeit(times // 10)
+        return statistics.median(timer.repeat(ROUNDS, times)) / times * 1e9
+
     plain = Plain()
     base_get = nanoseconds("x.value", {"x": plain})
     base_set = nanoseconds("x.value = 5", {"x": plain})
@@ -107,7 +107,7 @@ def measure() -> dict[str, dict[str, float]]:
         many = MemoryStore(2 * count)
         for number in range(count):
             setattr(many, f"V{number}", MemoryVariable.uint32(2 * number))
-        cost = nanoseconds("x.snapshot()", {"x": many}, max(1, NUMBER // 10 // count)) / base_get
+        cost = nanoseconds("x.snapshot()", {"x": many}, max(1, number // 10 // count)) / base_get
         found[f"snapshot() of {count} variables"] = {"get": cost, "set": 0.0}
     found["snapshot()"] = {"get": nanoseconds("x.snapshot()", {"x": store}) / base_get, "set": 0.0}
     found["atomic(), two assignments"] = {

@@ -43,10 +43,10 @@ def run(plan: measure.Plan, parts: list[str], *, quick: bool) -> dict[str, Any]:
         rates, costs = measure.clients(plan, [125, 1000] if quick else [10, 125, 1000, 10_000], [1, 16])
         found |= {"clients": plain(rates), "clients: cpu us": plain(costs)}
     if "many" in parts:
-        shares, errors, memory = measure.many(plan, [20] if quick else [1, 100, 500, 1000], 1.5 if quick else 5.0)
+        shares, errors, memory = measure.many(plan, [20] if quick else [1, 100, 500, 1000], 1.0 if quick else 5.0)
         found |= {"many: cpu": plain(shares), "many: p99 ms": plain(errors), "many: kB": plain(memory)}
     if "attributes" in parts:
-        found["attributes"] = attributes.measure()
+        found["attributes"] = attributes.measure(500) if quick else attributes.measure()
     if "latency" in parts:
         with measure.server([plan.programs["floor_server"]]) as child:
             command = plan.python("latency.py", child.port)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from msm.cli.app import COMMANDS
+
 
 def msm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -78,3 +80,18 @@ def test_a_shell_completes_commands_options_types_and_names(typed: str, offered:
         check=False,
     )
     assert (done.stdout.split(), done.stderr) == (offered, "")
+
+
+def test_help_names_every_command_in_its_order() -> None:
+    done = msm("--help")
+    assert done.returncode == 0
+    places = [done.stdout.index(f" {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_where_it_is_said_to_be_and_its_help_has_an_example(command: str) -> None:
+    done = msm(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Example" in done.stdout
+    assert f"msm {command}" in done.stdout

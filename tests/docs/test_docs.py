@@ -99,6 +99,7 @@ SHELL = {
     ),
     ".venv/bin/nox": ("noxfile.py", "nox.options.sessions"),
     ".venv/bin/nox -s fuzz": ("noxfile.py", "def fuzz("),
+    ".venv/bin/nox -s bench": ("noxfile.py", "def bench("),
     ".venv/bin/nox -s soak": ("noxfile.py", "def soak("),
     ".venv/bin/nox -s coverage": ("noxfile.py", "def coverage("),
     **dict.fromkeys(

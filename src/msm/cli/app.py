@@ -18,21 +18,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = (
-    "msm.cli.demo",
-    "msm.cli.serve",
-    "msm.cli.watch",
-    "msm.cli.values",
-    "msm.cli.doctor",
-    "msm.cli.maps",
-    "msm.cli.stubs",
-    "msm.cli.scan",
-    "msm.cli.record",
-    "msm.cli.plot",
-    "msm.cli.replay",
-    "msm.cli.web",
-)  # fmt: skip
-"""Each of these modules adds its commands to `app` when it is imported, in the order of `msm --help`."""
+COMMANDS = {
+    "demo": "msm.cli.demo",
+    "serve": "msm.cli.serve",
+    "watch": "msm.cli.watch",
+    "get": "msm.cli.values",
+    "set": "msm.cli.values",
+    "doctor": "msm.cli.doctor",
+    "layout": "msm.cli.maps",
+    "lint": "msm.cli.maps",
+    "convert": "msm.cli.maps",
+    "stubs": "msm.cli.stubs",
+    "scan": "msm.cli.scan",
+    "record": "msm.cli.record",
+    "plot": "msm.cli.plot",
+    "replay": "msm.cli.replay",
+    "web": "msm.cli.web",
+}  # fmt: skip
+"""Where each command is, in the order of `msm --help`; its module adds it to `app` when it is imported."""
 
 DEVICE, USAGE, INTERRUPTED = 1, 2, 130  # exit codes
 # What typer raises for a wrong option or argument; newer ones bring a click of their own, which has no public name.
@@ -54,7 +57,9 @@ def run(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # of what the terminal has no character for
-    for module in COMMANDS:
+    first = next(iter(sys.argv[1:] if arguments is None else arguments), "")
+    # One command needs only its own module; whoever asks what there is needs them all.
+    for module in [COMMANDS[first]] if first in COMMANDS else dict.fromkeys(COMMANDS.values()):
         importlib.import_module(module)
     try:
         code = app(arguments, prog_name="msm", standalone_mode=False)

@@ -105,8 +105,8 @@ def measure(number: int = NUMBER) -> dict[str, dict[str, float]]:
             both("uint32, with a client attached", near, "uint32", 99999)
     for count in (1, 10, 100, 1000):
         many = MemoryStore(2 * count)
-        for number in range(count):
-            setattr(many, f"V{number}", MemoryVariable.uint32(2 * number))
+        for at in range(count):
+            setattr(many, f"V{at}", MemoryVariable.uint32(2 * at))
         cost = nanoseconds("x.snapshot()", {"x": many}, max(1, number // 10 // count)) / base_get
         found[f"snapshot() of {count} variables"] = {"get": cost, "set": 0.0}
     found["snapshot()"] = {"get": nanoseconds("x.snapshot()", {"x": store}) / base_get, "set": 0.0}

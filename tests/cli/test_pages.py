@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from tests.docs.test_docs import DOCS, ROOT, blocks
-from tests.support import FREE
+from tests.support import FREE, PATIENCE
 
 from msm import Functions, MemoryStore, MemoryVariable
 from msm.testing import FakeDevice
@@ -49,16 +51,39 @@ def press() -> FakeDevice:
 
 
 PAGES: dict[str, Callable[[], AbstractContextManager[FakeDevice]]] = {
-    "maps-from-the-shell.md": press,
-    "scan.md": unknown,
-    "recordings.md": press,
+    "tutorial/from-an-address.md": press,
+    "how-to/maps-from-the-shell.md": press,
+    "how-to/scan.md": unknown,
+    "how-to/recordings.md": press,
 }
+
+
+def browse(words: list[str]) -> str:
+    """Serve a page of the web at a free port, look at it as a phone in the network does, and end it by Ctrl+C."""
+    with subprocess.Popen(
+        [sys.executable, "-m", *words, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as serving:
+        try:
+            assert serving.stdout is not None
+            printed = serving.stdout.readline()
+            phone = urllib.request.Request(printed.split()[0], headers={"host": "192.168.0.20:8080"})
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with opener.open(phone, timeout=PATIENCE) as answer:
+                assert "Variables" in answer.read().decode()
+            serving.send_signal(signal.SIGINT)
+            assert serving.wait(PATIENCE) == 130
+        finally:
+            serving.kill()
+    return printed
 
 
 def shell(page: Path, endpoint: str) -> Iterator[tuple[str, str, str | None]]:
     """The commands of a page: each with what it has printed, and with what the page says that it does."""
     for found in PRINTED.finditer(page.read_text("utf-8")):
         words = shlex.split(found["command"].replace("tcp://localhost:5020", endpoint))
+        if words[:2] == ["msm", "web"]:
+            yield found["command"], browse(words), found["printed"]
+            continue
         command = [sys.executable, "-m", *words] if words[0] == "msm" else words
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False
@@ -77,7 +102,7 @@ def alike(text: str) -> str:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_commands_of_a_page_print_what_it_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = DOCS / "how-to" / name
+    page = DOCS / name
     monkeypatch.chdir(tmp_path)
     Path("examples").symlink_to(ROOT / "examples")
     for block in blocks(page):

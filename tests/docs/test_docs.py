@@ -104,6 +104,15 @@ SHELL = {
     ".venv/bin/nox -s coverage": ("noxfile.py", "def coverage("),
     **dict.fromkeys(
         (
+            "msm doctor tcp://localhost:5020",
+            "msm scan tcp://localhost:5020 --units 1-3 -o device.toml",
+            "msm scan tcp://localhost:5020 --units 1 --guess 0-7",
+            "msm watch tcp://localhost:5020 press.toml --seconds 2",
+            "msm set tcp://localhost:5020 press.toml SETPOINT=45 PUMP=on",
+            "msm get tcp://localhost:5020 press.toml SETPOINT PUMP",
+            "msm record tcp://localhost:5020 press.toml -o press.csv --period 0.2 --seconds 1",
+            "msm plot press.csv SPEED SETPOINT -o press.svg",
+            "msm web tcp://localhost:5020 press.toml --host 0.0.0.0 --token correct-horse-battery",
             "msm scan tcp://localhost:5020 -o device.toml",
             "msm scan tcp://localhost:5020 --units 1 --guess 0-11",
             "msm record tcp://localhost:5020 examples/recordings/press.toml -o press.csv --period 0.2 --seconds 0.8",

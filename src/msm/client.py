@@ -489,12 +489,12 @@ class AsyncModbusClient(Calls):
         if self._sweeping is None or self._single is None or not self._sweeping.under_way:
             return
         assert self._link is not None
-        self._silent = 0
         for transaction, job, request, sent in self._sweeping.end():
             self._link.expect(transaction, self._single.number)
             deadline = sent + self.settings.timeout
             self._out[transaction] = _Outstanding(self._single.number, request, sent, deadline, job, None)
-        self._heard = max(self._heard, self._sweeping.heard_at)
+        if self._sweeping.heard_at > self._heard:
+            self._heard, self._silent = self._sweeping.heard_at, 0
 
     def _send_next(self, now: float) -> bool:
         """Send one request: a call of the application, or what the units want, in turn."""

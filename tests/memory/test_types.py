@@ -528,7 +528,7 @@ def test_limits() -> None:
         ("X", -6, "X: -6 is outside its limits, min -5 and max 1234567"),
         ("S", 40.1, "S: 40.1 is outside its limits, min 0 and max 40"),
         ("S", -0.1, "S: -0.1 is outside its limits"),
-        ("T", math.nan, "T: nan is outside its limits"),
+        ("T", math.nan, "T: nan is outside its limits, max 1"),
         ("A", (0, -1), r"A[1]: -1 is outside its limits"),
     ]:
         before = memory_of(mem)

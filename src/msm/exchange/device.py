@@ -686,7 +686,7 @@ class Device:
     def _replan(self, now: float) -> None:
         """Work out the blocks to read, after the declarations or the holes have changed."""
         self._sweepable.clear()
-        self._known.enter()
+        self._known.forget_places()
         blocks: dict[float, list[Read]] = {self._terms.period: []}
         for table, size in self._sizes.items():
             pieces = [piece for piece in self._pieces if piece.table == table]

@@ -98,6 +98,11 @@ class Known:
                     self._words[table][first:end] = said[0]
                     said[0] = b""
 
+    def forget_places(self) -> None:
+        """Other blocks are read from now on."""
+        self.enter()
+        self._places.clear()
+
     def learn(self, table: str, address: int, cells: int, value: int, mask: int) -> None:
         """The device has these bits now: it acknowledged them."""
         self.enter()

@@ -326,7 +326,9 @@ class LimitedCodec(Codec[T]):
     def encode(self, value: T, name: str) -> bytes:
         raw = self._inner.encode(value, name)  # its type comes first
         if value is not None and not self._low <= value <= self._high:  # type: ignore[operator]
-            raise ValueRangeError(f"{name}: {value!r} is outside its limits, min {self._low} and max {self._high}")
+            limits = {"min": self._low, "max": self._high}
+            told = " and ".join(f"{what} {limit}" for what, limit in limits.items() if not math.isinf(limit))
+            raise ValueRangeError(f"{name}: {value!r} is outside its limits, {told}")
         return raw
 
 

@@ -378,7 +378,7 @@ class AsyncModbusClient(Calls):
             unit.connected(loop.time())
             unit.device.join_over(worth_joining(*link.cost, MAX_READ_WORDS), loop.time())
         if self._single is not None and link.has_express:
-            self._sweeping = Sweeping(self._single, link, self._end_sweep, self._pump)
+            self._sweeping = Sweeping(self._single, link, self._end_sweep, self._on_swept)
         self._pump()
         try:
             cause = await lost
@@ -495,6 +495,18 @@ class AsyncModbusClient(Calls):
             self._out[transaction] = _Outstanding(self._single.number, request, sent, deadline, job, None)
         if self._sweeping.heard_at > self._heard:
             self._heard, self._silent = self._sweeping.heard_at, 0
+
+    def _on_swept(self) -> None:
+        """A sweep is complete. Mostly there is nothing to do before the next one is due."""
+        assert self._single is not None
+        assert self._loop is not None
+        self._end_sweep()
+        waking = self._single.wake()
+        if self._calls or self._single.journal.marks or waking <= self._loop.time():
+            self._pump()
+        else:
+            self._notify()
+            self._arm(waking)
 
     def _send_next(self, now: float) -> bool:
         """Send one request: a call of the application, or what the units want, in turn."""

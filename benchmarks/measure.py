@@ -172,7 +172,7 @@ def servers(
 def connections(plan: Plan, sizes: list[int]) -> Results:
     """Kilobytes of memory a connection, of clients that have asked once and stay."""
     results: Results = {}
-    for _ in range(max(1, plan.rounds // 2)):
+    for _ in range(plan.rounds):
         for name in available(("libmodbus", "msm", "msm uvloop", "pymodbus", "pyModbusTCP")):
             for size in sizes:
                 with server(server_command(plan, name)) as child, ExitStack() as stack:
@@ -229,7 +229,7 @@ def many(plan: Plan, sizes: list[int], seconds: float) -> tuple[Results, Results
     shares: Results = {}
     errors: Results = {}
     memory: Results = {}
-    for _ in range(max(1, plan.rounds // 2)):
+    for _ in range(plan.rounds):
         with server([plan.programs["floor_server"]]) as child:
             for devices in sizes:
                 scenario = f"{devices} devices, once a second"

@@ -194,7 +194,9 @@ def plot(found: dict[str, Any], folder: Path) -> None:
     reads = [each for each in found["servers"] if "fc03-125" in each and "1 connections" not in each]
     bars(found["servers"], reads, "Server: reads of 125 words", "performance-server.svg", "requests a second")
     polls = {
-        each.removeprefix("client: "): row for each, row in found["clients"].items() if each.endswith(" 1 outstanding")
+        each.removeprefix("client: "): row
+        for each, row in found["clients"].items()
+        if each.endswith(" words, 1 outstanding")
     }
     lines(
         polls, "Client: one poll, one request outstanding", "performance-client.svg", "words", "microseconds", per=1e6

@@ -170,3 +170,22 @@ def test_against_a_model(steps: list[tuple[str, int, int, float]], address: int,
     assert seen.quality == max(quality[own], key=RANKS.index)
     assert seen.at == (min(times[own]) or None)
     assert seen.error == next((error for error in errors[own] if error), "")
+
+
+def test_a_stamp_counts_when_somebody_asks_also_after_the_clock_was_set_back() -> None:
+    health = Health({"holding": 10})
+    stamp = health.stamp(("holding", 0, 4))
+    stamp[0] = 1000.0
+    assert health.of("holding", 0, 4)[:2] == ("good", 1000.0)
+    stamp[0] = 400.0
+    assert health.of("holding", 0, 4)[:2] == ("good", 400.0)
+
+
+def test_what_is_stale_is_not_made_good_by_a_stamp_of_before() -> None:
+    health = Health({"holding": 10})
+    stamp = health.stamp(("holding", 0, 4))
+    stamp[0] = 1000.0
+    health.stale(error="the link is gone")
+    assert health.of("holding", 0, 4) == ("stale", 1000.0, "the link is gone")
+    health.good("holding", 0, 4, 2000.0)
+    assert health.of("holding", 0, 4)[:2] == ("good", 2000.0), "nor is what was read the long way since"

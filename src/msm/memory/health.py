@@ -41,12 +41,15 @@ class Health:
     def stamp(self, read: Fresh) -> list[float]:
         """Where to put the time at which these cells were read, in place of `good()`, while nothing is wrong.
 
-        It is entered when somebody asks: polls come more often than questions. No lock is needed to put it there.
+        It is entered when somebody asks: polls come more often than questions. No lock is needed to put it there. The
+        clock may have been set back meanwhile.
         """
         return self._stamps.setdefault(read, [0.0])
 
     def _enter(self) -> None:
-        new = sorted((stamp[0], read) for read, stamp in self._stamps.items() if stamp[0] > self._entered.get(read, 0))
+        new = sorted(
+            (stamp[0], read) for read, stamp in self._stamps.items() if stamp[0] != self._entered.get(read, 0.0)
+        )
         for at, read in new:
             self._good(*read, at)
             self._entered[read] = at

@@ -18,40 +18,10 @@ from msm.memory.store import image_of
 from msm.peer import Peer
 from msm.wire.channel import StreamChannel
 from msm.wire.framing import MbapFramer, frame
+from tests.support import Wire
 
 KINDS = ("plain", "assigned", "protected", "forwarded")
 WORDS, INPUTS, COILS, DISCRETE = 300, 130, 2100, 20
-
-
-class Wire:
-    """A transport that keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.sent = b""
-        self.writes = 0
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        self.sent += data
-        self.writes += 1
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def get_extra_info(self, _name: str) -> None:
-        return None
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
 
 
 def memory(kind: str) -> MemoryStore:

@@ -17,21 +17,19 @@ from msm.sweeping import Sweeping
 from msm.wire.channel import StreamChannel
 from msm.wire.framing import MbapFramer, frame
 from msm.wire.link import ClientLink
-from tests.support import FREE, until
+from tests.support import FREE, Wire, until
 
 WORDS = 300
 
 
-class Plant:
+class Plant(Wire):
     """A device behind a transport: it answers when it is told to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.words = bytearray(2 * WORDS)
         self.waiting: deque[tuple[int, int, bytes]] = deque()
         self.requests = 0
-        self.closed = False
-
-    # the transport
 
     def write(self, data: bytes) -> None:
         while data:
@@ -39,22 +37,6 @@ class Plant:
             self.waiting.append((transaction, unit, data[7 : 6 + length]))
             self.requests += 1
             data = data[6 + length :]
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def get_extra_info(self, _name: str) -> None:
-        return None
-
-    # the device
 
     def answer(self, *, refuse: int = 0, aside: int = 0) -> bytes:
         """The reply to the oldest request: as it should be, an exception, or one that nobody asked for."""

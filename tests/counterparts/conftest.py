@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.counterparts import programs
+from tests.support import set_up
 
 SETUP = programs.HERE / "setup.sh"
 SETUP_TIME = 300.0  # seconds
@@ -15,28 +15,11 @@ SETUP_TIME = 300.0  # seconds
 _trouble = pytest.StashKey[str]()
 
 
-def set_up() -> str:
-    """Run the set-up; returns what was wrong, if anything."""
-    try:
-        done = subprocess.run(
-            [str(SETUP)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=SETUP_TIME,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return "" if done.returncode == 0 else done.stdout.strip() or f"it ended with {done.returncode}"
-
-
 def pytest_collection_finish(session: pytest.Session) -> None:
     # Not in a fixture: downloading may take longer than a test may.
     mine = any(item.path.is_relative_to(programs.HERE) for item in session.items)
     if mine and not session.config.option.collectonly:
-        session.config.stash[_trouble] = set_up()
+        session.config.stash[_trouble] = set_up(SETUP, SETUP_TIME)
 
 
 @pytest.fixture(scope="session")

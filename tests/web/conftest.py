@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support import set_up
 from tests.web.browser import HERE, SETUP, Browser
 
 SETUP_TIME = 600.0  # seconds
 
 _trouble = pytest.StashKey[str]()
-
-
-def set_up() -> str:
-    """Run the set-up; returns what was wrong, if anything."""
-    try:
-        done = subprocess.run(
-            [str(SETUP)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=SETUP_TIME,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return "" if done.returncode == 0 else done.stdout.strip() or f"it ended with {done.returncode}"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -39,7 +22,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if isinstance(item, pytest.Function) and item.path.is_relative_to(HERE)
     )
     if mine and not session.config.option.collectonly:
-        session.config.stash[_trouble] = set_up()
+        session.config.stash[_trouble] = set_up(SETUP, SETUP_TIME)
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from types import MethodType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msm.memory.image import Image
 from msm.wire import pdu
 
 if TYPE_CHECKING:
-    from msm.peer import Peer
     from msm.wire.channel import StreamChannel
 
 # Transaction, protocol, length, unit; function, address, and a count or a value.
@@ -39,6 +39,7 @@ class Express:
 
     def __init__(self, images: Mapping[int, Image], most: int) -> None:
         self._most = most
+        self._now: Callable[[], float] | None = None
         self._words: dict[int, tuple[bytearray, int, int]] = {}
         self._others: dict[int, _Answer] = {}
         for unit, image in images.items():
@@ -54,19 +55,27 @@ class Express:
                 unit << 8 | pdu.READ_WRITE_MULTIPLE_REGISTERS: _read_write(image, table.offset, table.size, unit),
             }
 
-    def attend(  # noqa: PLR0915 - a function for each part of it would be a good part of the cost
-        self, peer: Peer, channel: StreamChannel, now: Callable[[], float]
-    ) -> Attend:
-        """What looks at the bytes from one peer: it gives where it has stopped.
+    def attend(self, channel: StreamChannel, now: Callable[[], float]) -> Attend:
+        """What looks at the bytes that a channel of a `Peer` has received: it gives where it has stopped.
 
         It stops at the first request that is not for it, at a frame that is not whole, and after `most` requests.
+
+        :param now: the clock of the event loop.
         """
-        send_some = channel.send_some
-        framer, buffer = channel.framer, channel.framer.buffer
+        if self._now != now:
+            self._now, self._attend = now, self._attend_by(now)
+        return MethodType(self._attend, channel)
+
+    def _attend_by(  # noqa: PLR0915 - a function for each part of it would be a good part of the cost
+        self, now: Callable[[], float]
+    ) -> Callable[[StreamChannel, int], int]:
+        """One function for all channels: what each of many had of its own would have to be fetched each time."""
         words, others, most = self._words, self._others, self._most
         unpack, pack = REQUEST.unpack_from, CELLS.pack
 
-        def attend(end: int) -> int:  # noqa: PLR0912 - likewise
+        def attend(channel: StreamChannel, end: int) -> int:  # noqa: PLR0912 - likewise
+            framer = channel.framer
+            buffer = framer.buffer
             start = framer.start
             reply: bytes | None = None
             replies: list[bytes] | None = None
@@ -102,11 +111,12 @@ class Express:
             if replies is not None:
                 reply = b"".join(replies)
             if reply is not None:
+                peer: Any = channel.owner  # a `Peer`, who has asked for this
                 peer.served = peer.attended = True
                 peer.frame_began = None
                 peer.heard_at = now()
                 try:
-                    sent = send_some(reply)
+                    sent = channel.send_some(reply)
                 except OSError:
                     sent = 0  # it takes nothing now, or is gone: the transport finds out, and knows what to do
                 if sent != len(reply):

@@ -152,7 +152,7 @@ class Peer:
         if not self._host.joined(self):
             self.abort()
         elif isinstance(channel, StreamChannel) and self._host.express is not None:
-            self._attend = self._host.express.attend(self, channel, self._loop.time)
+            self._attend = self._host.express.attend(channel, self._loop.time)
             self._settle()
 
     def received(self, frames: list[Frame]) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 from msm.errors import BindError, LinkError
 from msm.wire import in_memory
 from msm.wire.accepting import Acceptor
-from msm.wire.channel import LineChannel, Owner, channel_for
+from msm.wire.channel import LineChannel, Owner, StreamChannel, channel_for
 from msm.wire.datagrams import Datagrams
 from msm.wire.endpoint import Endpoint, tls_context
+from msm.wire.framing import MbapFramer
 from msm.wire.link import line_for, reason
 from msm.wire.lookup import look_up
+from msm.wire.watched import Watch, WatchedChannel
 
 REOPEN_PAUSE = 0.5  # seconds between attempts to open a serial port that was unplugged
 
@@ -58,10 +60,14 @@ async def _listen_stream(
             sock.close()
         raise
     bound = endpoint.at_port(port)
-    acceptors = [
-        Acceptor(bound, each, lambda sock: channel_for(endpoint, owner(), server=True, sock=sock), context)
-        for each in sockets
-    ]
+    watch = Watch() if endpoint.scheme == "tcp" and Watch.pays() else None
+
+    def channel(sock: socket.socket) -> StreamChannel | LineChannel:
+        if watch is None:
+            return channel_for(endpoint, owner(), server=True, sock=sock)
+        return WatchedChannel(owner(), MbapFramer(), sock, watch)
+
+    acceptors = [Acceptor(bound, each, channel, context) for each in sockets]
 
     def close() -> None:
         for acceptor in acceptors:

@@ -113,7 +113,7 @@ class Sweeping:
 
     def _perform(self, sweep: Sweep, run: list[Block], sent_at: list[float]) -> Generator[int, int, None]:
         """Is told how far the buffer is filled, each time that something has come; gives where it has stopped."""
-        framer, send, clock = self._channel.framer, self._channel.send_fast, self._link.time
+        framer, send, clock = self._channel.framer, self._channel.send, self._link.time
         buffer, stats = framer.buffer, self._unit.device.stats
         first, window, said, total = self._link.transaction, sweep.window, sweep.said, len(run)
         done = sent = start = 0

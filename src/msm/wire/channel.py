@@ -158,36 +158,32 @@ class StreamChannel(Channel, asyncio.BufferedProtocol):
 
     def __init__(self, owner: Owner, framer: MbapFramer, sock: socket.socket | None = None) -> None:
         super().__init__(owner, framer)
-        self.send_some: Callable[[bytes], int] = self._send_all if sock is None else sock.send
+        self.send_some: Callable[[bytes], int] = self._send_by_transport if sock is None else sock.send
         """Sends past the transport, which is a good part of the cost; not while it has something `unsent`.
 
         Gives how much was taken. The rest, and all where it raises an OSError, is for `send()`.
         """
-        self.sent_by_transport = False
-        """May it have something unsent?"""
+        self._by_transport = False
+        """May the transport have something unsent?"""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.owner.made(self)
 
     def send(self, data: bytes) -> None:
-        self.sent_by_transport = True
+        if not self._by_transport or not self.unsent:
+            self._by_transport = False
+            try:
+                sent = self.send_some(data)
+            except OSError:
+                sent = 0  # it takes nothing now, or is gone: the transport finds out, and knows what to do
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._by_transport = True
         self.transport.write(data)
 
-    def send_fast(self, data: bytes) -> None:
-        """Send whole frames, past the transport where that is possible."""
-        if self.sent_by_transport and self.unsent:
-            self.send(data)
-            return
-        self.sent_by_transport = False
-        try:
-            sent = self.send_some(data)
-        except OSError:
-            sent = 0  # it takes nothing now, or is gone: the transport finds out, and knows what to do
-        if sent != len(data):
-            self.send(data[sent:])
-
-    def _send_all(self, data: bytes) -> int:
+    def _send_by_transport(self, data: bytes) -> int:
         self.transport.write(data)
         return len(data)
 

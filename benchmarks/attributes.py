@@ -49,11 +49,11 @@ class Locked:
     """The least that an assignment to bytes under a lock takes, by a name that is only known at run time."""
 
     def __init__(self) -> None:
-        lock, memory, pack = threading.Lock(), bytearray(64), struct.Struct(">I").pack
+        lock, memory, pack_into = threading.Lock(), bytearray(64), struct.Struct(">I").pack_into
 
         def assign(value: int) -> None:
             with lock:
-                memory[0:4] = pack(value)
+                pack_into(memory, 0, value)
 
         object.__setattr__(self, "_setters", {"value": assign})
 

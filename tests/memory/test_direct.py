@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from msm import MemoryStore, MemoryVariable
 from msm.memory.codec import BoolCodec, Codec, FloatCodec, IntCodec, Order, Orders
 from msm.memory.direct import encoder, getter
+from msm.memory.store import image_of
 
 ORDERS: list[tuple[Order, Order]] = [("little", "big"), ("big", "big"), ("little", "little"), ("big", "little")]
 CODECS: dict[str, Codec[Any]] = {
@@ -31,6 +33,13 @@ VALUES = st.one_of(
     st.none(),
     st.text(max_size=3),
 )
+
+
+def outcome(function: Any, *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except Exception as error:  # noqa: BLE001 - compared
+        return type(error), str(error)
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -56,14 +65,83 @@ def test_bytes_and_errors(name: str) -> None:
     codec = CODECS[name]
     encode = encoder(codec)
 
-    def outcome(function: Any, value: Any) -> Any:
-        try:
-            return function(value, "X")
-        except Exception as error:  # noqa: BLE001 - compared
-            return type(error), str(error)
-
     @given(VALUES)
     def run(value: Any) -> None:
-        assert outcome(encode, value) == outcome(codec.encode, value)
+        assert outcome(encode, value, "X") == outcome(codec.encode, value, "X")
 
     run()
+
+
+VARIABLES: dict[str, MemoryVariable[Any]] = {
+    "bool": MemoryVariable.bool(2, 11),
+    "coil": MemoryVariable.coil(3),
+    "byte": MemoryVariable.byte(2, 1),
+    "word": MemoryVariable.word(2),
+    "int16": MemoryVariable.int16(2),
+    **{
+        f"{kind} {words} {in_them}": getattr(MemoryVariable, kind)(2, word_order=words, byte_order=in_them)
+        for kind in ("uint32", "int32", "uint64", "int64", "float32", "float64")
+        for words, in_them in ORDERS
+    },
+    "scaled": MemoryVariable.int16(2, scale=0.1),
+    "bits": MemoryVariable.bits(2, 3, 7),
+    "string": MemoryVariable.string(2, 4),
+}
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_assignments(name: str) -> None:
+    @given(st.lists(st.tuples(st.sampled_from("XY"), VALUES), min_size=1, max_size=4))
+    def run(values: list[tuple[str, Any]]) -> None:
+        stores = [MemoryStore(8, coils=8) for _ in range(2)]
+        image_of(stores[1]).concerned.append("somebody")  # so everything goes the long way
+        for store in stores:
+            store[0:8] = [0x1234, 0xFFFF] * 4
+            store.X = VARIABLES[name]
+            store.Y = MemoryVariable.word(3)
+        for which, value in values:
+            told = [outcome(store.__setattr__, which, value) for store in stores]
+            assert told[0] == told[1]
+            images = [image_of(store) for store in stores]
+            assert images[0].buffer == images[1].buffer
+            assert list(images[0].backlog.remaining().items()) == list(images[1].backlog.remaining().items())
+
+    run()
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_variable_is_declared_anew(name: str) -> None:
+    store = MemoryStore(8, coils=8)
+    store.X = VARIABLES[name]
+    store.X = MemoryVariable.word(7)
+    store.X = 5
+    assert store[:] == [0, 0, 0, 0, 0, 0, 0, 5]
+
+
+def test_a_subclass_may_have_a_say_in_assignments() -> None:
+    class Press(MemoryStore, size=8):
+        speed = MemoryVariable.word(0)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, 2 * value if name == "speed" else value)
+
+    press = Press()
+    press.speed = 4
+    assert press.speed == 8
+
+
+def test_a_store_of_the_class_of_another_has_a_memory_of_its_own() -> None:
+    one = MemoryStore(8)
+    one.X = MemoryVariable.word(0)
+    other = type(one)(8)
+    other.X = MemoryVariable.word(0)
+    other.X = 5
+    assert (one.X, other.X) == (0, 5)
+
+
+def test_once_nobody_is_concerned_any_more_the_way_is_short_again() -> None:
+    store = MemoryStore(8)
+    store.X = MemoryVariable.word(0)
+    with store.changes("X"), store.changes("X"), store.atomic():
+        assert image_of(store).concerned
+    assert not image_of(store).concerned

@@ -64,12 +64,14 @@ class Transaction:
             transaction = cls(image.buffer.copy())
             image.transactions.append(transaction)
             image.special.append(transaction)
+            image.concerned.append(transaction)
             _current.set((*_current.get(), transaction))
             try:
                 yield
             finally:
                 image.transactions.remove(transaction)
                 image.special.remove(transaction)
+                image.concerned.remove(transaction)
                 # Not by a token: a generator may be closed in another context than the one it was begun in.
                 _current.set(tuple(other for other in _current.get() if other is not transaction))
             image.assign_all(transaction.assignments)

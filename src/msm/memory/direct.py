@@ -2,17 +2,23 @@
 
 What a codec does in several steps for any value is done here in as few as there can be, and gives the same. Each read
 looks into the buffer once, in one step of the interpreter: so nobody needs a lock, and nobody sees half of a value.
+Each assignment changes the buffer in one step, under the lock.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msm.memory.codec import BoolCodec, Codec, FloatCodec, IntCodec
 
+if TYPE_CHECKING:
+    from msm.memory.image import Image
+    from msm.memory.journal import Region, Span
+
 Getter = Callable[[Any], Any]
+Setter = Callable[[Any], None]
 Encoder = Callable[[Any, str], bytes]
 
 _WHOLE = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -175,3 +181,99 @@ def _float_encoder(codec: FloatCodec, slow: Encoder) -> Encoder:
         return data
 
     return encode
+
+
+def assigner(codec: Codec[Any], image: Image, span: Span, region: Region) -> Setter:
+    """Assigns a variable; `Image.assign()` does it where somebody is concerned, and says what is wrong with a value.
+
+    The functions within it end with the same lines: a function for these would cost more than they do.
+    """
+    encode, name = encoder(codec), span.name
+
+    def otherwise(value: Any) -> None:
+        image.assign(span, region, encode(value, name))
+
+    if region.bits == (1 << 8 * region.size) - 1:
+        if type(codec) is IntCodec and not codec.rearranges:
+            return _whole_assigner(codec, image, span, region, otherwise)
+        if type(codec) is IntCodec and codec.size == 4:
+            return _shuffled_assigner(codec, image, span, region, otherwise)
+        return _bytes_assigner(image, span, region, encode)
+    if type(codec) is BoolCodec:
+        return _bit_assigner(codec.bit, image, span, region, otherwise)
+    return otherwise
+
+
+def _whole_assigner(codec: IntCodec, image: Image, span: Span, region: Region, otherwise: Setter) -> Setter:
+    buffer, lock, concerned, backlog, at = image.buffer, image.lock, image.concerned, image.backlog, region.offset
+    (low, high), pack_into = codec.limits, _struct(codec).pack_into
+
+    def assign(value: Any) -> None:
+        if type(value) is int and low <= value <= high:
+            with lock:
+                if not concerned:
+                    pack_into(buffer, at, value)
+                    if backlog.last is not span:
+                        backlog.mark(span, region)
+                    return
+        otherwise(value)
+
+    return assign
+
+
+def _shuffled_assigner(codec: IntCodec, image: Image, span: Span, region: Region, otherwise: Setter) -> Setter:
+    """Of 32 bits whose words run in one direction and the bytes in them in the other."""
+    buffer, lock, concerned, backlog, at = image.buffer, image.lock, image.concerned, image.backlog, region.offset
+    low, high = (each >> 16 for each in codec.limits)  # small numbers are compared faster
+    order, upper = "<" if codec.byteorder == "little" else ">", "h" if codec.signed else "H"
+    low_first = codec.byteorder == "big"
+    pack_into = struct.Struct(f"{order}H{upper}" if low_first else f"{order}{upper}H").pack_into
+
+    def assign(value: Any) -> None:
+        if type(value) is int and low <= (most := value >> 16) <= high:
+            with lock:
+                if not concerned:
+                    if low_first:
+                        pack_into(buffer, at, value & 0xFFFF, most)
+                    else:
+                        pack_into(buffer, at, most, value & 0xFFFF)
+                    if backlog.last is not span:
+                        backlog.mark(span, region)
+                    return
+        otherwise(value)
+
+    return assign
+
+
+def _bit_assigner(bit: int, image: Image, span: Span, region: Region, otherwise: Setter) -> Setter:
+    buffer, lock, concerned, backlog, at = image.buffer, image.lock, image.concerned, image.backlog, region.offset
+    others = 0xFF & ~bit
+
+    def assign(value: Any) -> None:
+        if value is True or value is False:
+            with lock:
+                if not concerned:
+                    buffer[at] = buffer[at] | bit if value else buffer[at] & others
+                    if backlog.last is not span:
+                        backlog.mark(span, region)
+                    return
+        otherwise(value)
+
+    return assign
+
+
+def _bytes_assigner(image: Image, span: Span, region: Region, encode: Encoder) -> Setter:
+    buffer, lock, concerned, backlog, at = image.buffer, image.lock, image.concerned, image.backlog, region.offset
+    name, end = span.name, at + region.size
+
+    def assign(value: Any) -> None:
+        data = encode(value, name)
+        with lock:
+            if not concerned:
+                buffer[at:end] = data
+                if backlog.last is not span:
+                    backlog.mark(span, region)
+                return
+        image.assign(span, region, data)
+
+    return assign

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from msm.errors import AddressError, DeclarationError, StaleError
 from msm.memory.atomic import Assignment, Transaction, put
@@ -87,12 +87,13 @@ class Image:
     """The memory itself: bytes, a lock, and the journals of what was assigned."""
 
     __slots__ = (
-        "_backlog",
         "_followed",
         "_journals",
         "_protected",
         "_watchers",
+        "backlog",
         "buffer",
+        "concerned",
         "exclusive",
         "health",
         "lock",
@@ -119,10 +120,13 @@ class Image:
         self.on_stale: OnStale = "hold"
         self.special: list[object] = []
         """Not empty while reading a variable is more than a look into the buffer."""
+        self.concerned: list[object] = []
+        """Not empty while an assignment is more than a change of the buffer: for a block that is open, for those who
+        listen. Under the lock nobody begins or ceases to listen."""
         self.health = Health({name: table.size for name, table in self.tables.items()})
         self.protection: Callable[[], bytearray] | None = None
         self._protected: bytearray | None = None
-        self._backlog = Backlog(offset)
+        self.backlog = Backlog(offset)
         self._journals: tuple[Journal, ...] = ()
         self._watchers: tuple[Watcher, ...] = ()
         self._followed = False
@@ -197,33 +201,6 @@ class Image:
         self._ring()
         return len(journals) if done is not None else 0
 
-    def assigner(self, span: Span, region: Region, encode: Callable[[Any, str], bytes]) -> Callable[[Any], None]:
-        """Does what `assign()` does, for one span that is assigned again and again.
-
-        :param encode: makes the bytes of a value that the variable of that name is given.
-        """
-        name = span.name
-        offset, size, bits = region
-        end, whole = offset + size, bits == (1 << 8 * size) - 1
-        buffer, lock, transactions, backlog = self.buffer, self.lock, self.transactions, self._backlog
-
-        def assign(value: Any) -> None:
-            data = encode(value, name)
-            if transactions and (transaction := Transaction.current(self)) is not None:
-                transaction.stage(Assignment(span, region, data))
-                return
-            with lock:
-                if whole and not self._followed:
-                    buffer[offset:end] = data
-                    if backlog.last is not span:
-                        backlog.mark(span, region)
-                    return
-                self._store(region, data, "local")
-                self._mark(span, region, data)
-            self._ring()
-
-        return assign
-
     def assign_all(self, assignments: Sequence[Assignment]) -> None:
         """Several assignments that become one for every reader."""
         if not assignments:
@@ -262,7 +239,7 @@ class Image:
             self._check_writable(span, region)
             cells = change(self.read(table, address, count))
             self._store(region, self._align(span, cells), "remote")
-            self._backlog.forget(region)
+            self.backlog.forget(region)
             journals = self._journals
             if journals:
                 named = span._replace(name=f"{table}[{address}]")
@@ -280,7 +257,7 @@ class Image:
 
         :returns: False where nothing was done, since somebody is to be told, or asked: `accept()` does that.
         """
-        backlog = self._backlog
+        backlog = self.backlog
         with self.lock:
             if self._followed or (self._protected is not NOTHING and self._protect() is not NOTHING):
                 return False
@@ -354,32 +331,42 @@ class Image:
         """Tell this watcher of every change of what it watches, from now on."""
         with self.lock:
             self._watchers = (*(other for other in self._watchers if other.held), watcher)
-            self._followed = bool(self._journals or self._watchers)
+            self._listeners_changed()
 
     def unwatch(self, watcher: Watcher) -> None:
         """Tell it no more."""
         with self.lock:
             self._watchers = tuple(other for other in self._watchers if other is not watcher)
-            self._followed = bool(self._journals or self._watchers)
+            self._listeners_changed()
+
+    def _listeners_changed(self) -> None:
+        """The lock is held."""
+        followed = bool(self._journals or self._watchers)
+        if followed is not self._followed:
+            self._followed = followed
+            if followed:
+                self.concerned.append("listeners")
+            else:
+                self.concerned.remove("listeners")
 
     def delivered(self, span: Span) -> None:
         """These bits met their fate at a device: a later client need not send them. The lock is held."""
-        self._backlog.forget(self.region(span))
+        self.backlog.forget(self.region(span))
 
     def attach(self, journal: Journal) -> None:
         """Note every assignment in this journal from now on; it begins with what nobody has delivered."""
         with self.lock:
-            for span, bits in self._backlog.remaining().items():
+            for span, bits in self.backlog.remaining().items():
                 journal.mark(span._replace(mask=self._cells(span, bits), command=False))
             held = (other for other in self._journals if other.held)
             self._journals = (*held, journal)
-            self._followed = bool(self._journals or self._watchers)
+            self._listeners_changed()
 
     def detach(self, journal: Journal) -> None:
         """No longer note assignments in this journal. What it did not deliver stays for the next one."""
         with self.lock:
             self._journals = tuple(other for other in self._journals if other is not journal)
-            self._followed = bool(self._journals or self._watchers)
+            self._listeners_changed()
 
     def region(self, span: Span) -> Region:
         """Where the bits of a span lie in the buffer."""
@@ -410,7 +397,7 @@ class Image:
         return (1 << count * self.tables[table].width) - 1
 
     def _mark(self, span: Span, region: Region, data: bytes, done: Done | None = None) -> None:
-        self._backlog.mark(span, region)
+        self.backlog.mark(span, region)
         for journal in self._journals:
             if span.command or done is not None:
                 journal.command(span, self._value(span, region, data), done)

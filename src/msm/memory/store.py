@@ -22,7 +22,7 @@ from msm.errors import (
 from msm.memory.atomic import Transaction
 from msm.memory.changes import QUEUE, Change, ChangeStream, Queue, Watch
 from msm.memory.codec import Order, Orders, as_bool, as_int
-from msm.memory.direct import encoder, getter
+from msm.memory.direct import Setter, assigner, getter
 from msm.memory.image import Image, Place, Table
 from msm.memory.journal import Done, Span
 from msm.memory.variable import Bound, MemoryVariable
@@ -77,7 +77,7 @@ class MemoryStore:
     _orders: Orders
     _queues: list[tuple[Queue, tuple[str, ...]]]
     _revision: int
-    _setters: dict[str, Callable[[Any], None]]
+    _setters: dict[str, Setter]
     _variables: dict[str, MemoryVariable[Any]]
 
     _size: ClassVar[int | None] = None
@@ -100,16 +100,22 @@ class MemoryStore:
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         # Each store has a class of its own, so that a variable declared on one store is a property like one
         # declared in a class body: as fast, and without a __getattribute__ that every access would pay for.
-        namespace = {"__slots__": (), "__module__": cls.__module__, "__doc__": cls.__doc__, "_private": True}
-        own: type[Self] = type(cls.__name__, (cls,), namespace)
-        return object.__new__(own)
+        namespace: dict[str, Any] = {"__slots__": (), "__module__": cls.__module__, "__doc__": cls.__doc__}
+        setters: dict[str, Setter] = {}
+        written: Any = next(base for base in cls.__mro__ if "_private" not in vars(base))
+        if written.__setattr__ is MemoryStore.__setattr__:
+            namespace["__setattr__"] = _assigning(setters)
+        own: type[Self] = type(cls.__name__, (cls,), {**namespace, "_private": True})
+        store = object.__new__(own)
+        object.__setattr__(store, "_setters", setters)
+        return store
 
     def __init__(self, size: int | None = None, **shape: Unpack[Shape]) -> None:
         image, orders = _make(type(self).__name__, self._size if size is None else size, {**self._shape, **shape})
         image.protection = self._read_only_bits
         for slot, value in (
             ("_image", image), ("_orders", orders), ("_revision", 0), ("_queues", []),
-            ("_variables", {}), ("_bound", {}), ("_getters", {}), ("_setters", {}),
+            ("_variables", {}), ("_bound", {}), ("_getters", {}),
         ):  # fmt: skip
             object.__setattr__(self, slot, value)
         for base in reversed(type(self).__mro__):
@@ -512,6 +518,18 @@ class MemoryStore:
         return f"<{type(self).__name__}: {tables or 'empty'}, {len(self._variables)} variables>"
 
 
+def _assigning(setters: dict[str, Setter]) -> Callable[[MemoryStore, str, Any], None]:
+    """The `__setattr__()` of one store, with what it needs at hand: to look up `self._setters` takes its time."""
+
+    def assign(self: MemoryStore, name: str, value: Any) -> None:
+        if name in setters and value.__class__ is not MemoryVariable:
+            setters[name](value)
+        else:
+            MemoryStore.__setattr__(self, name, value)
+
+    return assign
+
+
 class _Withdrawn:
     """Stands where a variable was withdrawn from one store, in front of one that its class may declare."""
 
@@ -561,7 +579,7 @@ def _getter(image: Image, bound: Bound) -> Callable[[Any], Any]:
     return get
 
 
-def _setter(image: Image, bound: Bound, *, read_only: bool) -> Callable[[Any], None]:
+def _setter(image: Image, bound: Bound, *, read_only: bool) -> Setter:
     span, region, codec = bound
     name = span.name
 
@@ -571,7 +589,7 @@ def _setter(image: Image, bound: Bound, *, read_only: bool) -> Callable[[Any], N
             f"a program that is the device uses provide({name}=...)"
         )
 
-    return refuse if read_only else image.assigner(span, region, encoder(codec))
+    return refuse if read_only else assigner(codec, image, span, region)
 
 
 def image_of(store: MemoryStore) -> Image:

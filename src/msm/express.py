@@ -17,12 +17,13 @@ from msm.wire import pdu
 if TYPE_CHECKING:
     from msm.wire.channel import StreamChannel
 
-# Transaction, protocol, length, unit; function, address, and a count or a value.
-REQUEST = struct.Struct(">HHHBBHH")
+# Numbers that go together are taken as one. Protocol and length: a length, where the protocol is 0, as it has to be.
+# Unit and function: the key of what answers it.
+REQUEST = struct.Struct(">HIHHH")  # transaction; protocol, length; unit, function; address; a count or a value
 READ_WRITE = struct.Struct(">HHB")  # of function 23, behind that: where and how many words to write, and their bytes
-CELLS = struct.Struct(">HHHBBB")  # the header of a reply with cells
+CELLS = struct.Struct(">HIHB")  # of a reply with cells: transaction; protocol, length; unit, function; bytes
 
-Attend: TypeAlias = Callable[[int], int]
+Attend: TypeAlias = Callable[[int], bool]
 # Given the buffer, from where to where; transaction, length, address, count or value. None: it is not for us.
 _Answer: TypeAlias = Callable[[bytearray, int, int, int, int, int, int], bytes | None]
 
@@ -47,16 +48,12 @@ class Express:
                 table = image.tables[name]
                 self._words[unit << 8 | function] = (image.buffer, table.offset, table.size)
             for function, name in _BITS.items():
-                self._others[unit << 8 | function] = _read_bits(image, name, unit, function)
-            table = image.tables["holding"]
-            self._others |= {
-                unit << 8 | pdu.WRITE_SINGLE_REGISTER: _write_word(image, table.offset, table.size),
-                unit << 8 | pdu.WRITE_MULTIPLE_REGISTERS: _write_words(image, table.offset, table.size, unit),
-                unit << 8 | pdu.READ_WRITE_MULTIPLE_REGISTERS: _read_write(image, table.offset, table.size, unit),
-            }
+                self._others[unit << 8 | function] = _read_bits(image, name, unit << 8 | function)
+            for function, make in _WRITES.items():
+                self._others[unit << 8 | function] = make(image, unit << 8 | function)
 
     def attend(self, channel: StreamChannel, now: Callable[[], float]) -> Attend:
-        """What looks at the bytes that a channel of a `Peer` has received: it gives where it has stopped.
+        """What looks at the bytes that a channel of a `Peer` has received, see `Channel.express`.
 
         It stops at the first request that is not for it, at a frame that is not whole, and after `most` requests.
 
@@ -68,30 +65,29 @@ class Express:
 
     def _attend_by(  # noqa: PLR0915 - a function for each part of it would be a good part of the cost
         self, now: Callable[[], float]
-    ) -> Callable[[StreamChannel, int], int]:
+    ) -> Callable[[StreamChannel, int], bool]:
         """One function for all channels: what each of many had of its own would have to be fetched each time."""
         words, others, most = self._words, self._others, self._most
         unpack, pack = REQUEST.unpack_from, CELLS.pack
 
-        def attend(channel: StreamChannel, end: int) -> int:  # noqa: PLR0912 - likewise
+        def attend(channel: StreamChannel, came: int) -> bool:  # noqa: PLR0912 - likewise
             framer = channel.framer
-            buffer = framer.buffer
-            start = framer.start
+            buffer, start = framer.buffer, framer.start
+            end = framer.end + came
             reply: bytes | None = None
             replies: list[bytes] | None = None
             while end - start >= 12:
-                transaction, protocol, length, unit, function, address, count = unpack(buffer, start)
-                key = unit << 8 | function
+                transaction, length, key, address, count = unpack(buffer, start)
                 if key in words:
                     memory, offset, size = words[key]
-                    if length != 6 or protocol or not 0 < count <= 125 or address + count > size:
+                    if length != 6 or not 0 < count <= 125 or address + count > size:
                         break
                     offset += 2 * address
                     count *= 2
-                    reply = pack(transaction, 0, 3 + count, unit, function, count) + memory[offset : offset + count]
+                    reply = pack(transaction, 3 + count, key, count) + memory[offset : offset + count]
                     start += 12
                 else:
-                    if key not in others or protocol:
+                    if key not in others:
                         break
                     try:
                         reply = others[key](buffer, start, end, transaction, length, address, count)
@@ -122,12 +118,16 @@ class Express:
                 if sent != len(reply):
                     channel.express = None
                     channel.send(reply[sent:])
-            return start
+            if start == end:
+                framer.start = framer.end = 0
+                return True
+            framer.start = start
+            return False
 
         return attend
 
 
-def _read_bits(image: Image, name: str, unit: int, function: int) -> _Answer:
+def _read_bits(image: Image, name: str, key: int) -> _Answer:
     _, size, _, offset = image.tables[name]
     memory = image.buffer
 
@@ -137,16 +137,18 @@ def _read_bits(image: Image, name: str, unit: int, function: int) -> _Answer:
         if length != 6 or not 0 < count <= pdu.MAX_READ_BITS or address + count > size:
             return None
         if address % 8 or count % 8:
-            cells = image.read(name, address, count)
+            cells: bytes | bytearray = image.read(name, address, count)
         else:  # whole bytes
             at = offset + address // 8
-            cells = bytes(memory[at : at + count // 8])
-        return CELLS.pack(transaction, 0, 3 + len(cells), unit, function, len(cells)) + cells
+            cells = memory[at : at + count // 8]
+        return CELLS.pack(transaction, 3 + len(cells), key, len(cells)) + cells
 
     return answer
 
 
-def _write_word(image: Image, offset: int, size: int) -> _Answer:
+def _write_word(image: Image, _key: int) -> _Answer:
+    _, size, _, offset = image.tables["holding"]
+
     def answer(
         buffer: bytearray, start: int, _end: int, _transaction: int, length: int, address: int, _word: int
     ) -> bytes | None:
@@ -159,7 +161,8 @@ def _write_word(image: Image, offset: int, size: int) -> _Answer:
     return answer
 
 
-def _write_words(image: Image, offset: int, size: int, unit: int) -> _Answer:
+def _write_words(image: Image, key: int) -> _Answer:
+    _, size, _, offset = image.tables["holding"]
     accept, pack = image.accept_words, REQUEST.pack
 
     def answer(
@@ -175,12 +178,13 @@ def _write_words(image: Image, offset: int, size: int, unit: int) -> _Answer:
             or not accept(offset + 2 * address, buffer[start + 13 : start + 13 + many])
         ):
             return None
-        return pack(transaction, 0, 6, unit, pdu.WRITE_MULTIPLE_REGISTERS, address, count)
+        return pack(transaction, 6, key, address, count)
 
     return answer
 
 
-def _read_write(image: Image, offset: int, size: int, unit: int) -> _Answer:
+def _read_write(image: Image, key: int) -> _Answer:
+    _, size, _, offset = image.tables["holding"]
     accept, memory, pack, unpack = image.accept_words, image.buffer, CELLS.pack, READ_WRITE.unpack_from
 
     def answer(
@@ -200,7 +204,13 @@ def _read_write(image: Image, offset: int, size: int, unit: int) -> _Answer:
         ):
             return None
         at, many = offset + 2 * address, 2 * count
-        head = pack(transaction, 0, 3 + many, unit, pdu.READ_WRITE_MULTIPLE_REGISTERS, many)
-        return head + memory[at : at + many]
+        return pack(transaction, 3 + many, key, many) + memory[at : at + many]
 
     return answer
+
+
+_WRITES: dict[int, Callable[[Image, int], _Answer]] = {
+    pdu.WRITE_SINGLE_REGISTER: _write_word,
+    pdu.WRITE_MULTIPLE_REGISTERS: _write_words,
+    pdu.READ_WRITE_MULTIPLE_REGISTERS: _read_write,
+}

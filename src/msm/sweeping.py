@@ -111,12 +111,15 @@ class Sweeping:
         block = self._blocks[read] = Block(request, reply, START + 2 * read.cells, bring)
         return block
 
-    def _perform(self, sweep: Sweep, run: list[Block], sent_at: list[float]) -> Generator[int, int, None]:
-        """Is told how far the buffer is filled, each time that something has come; gives where it has stopped."""
+    def _perform(  # noqa: PLR0915 - a function for each part of it would be a good part of the cost
+        self, sweep: Sweep, run: list[Block], sent_at: list[float]
+    ) -> Generator[bool, int, None]:
+        """Looks at each reply, see `Channel.express`, and asks what comes next."""
         framer, send, clock = self._channel.framer, self._channel.send, self._link.time
         buffer, stats = framer.buffer, self._unit.device.stats
         first, window, said, total = self._link.transaction, sweep.window, sweep.said, len(run)
-        done = sent = start = 0
+        done = sent = 0
+        taken = False
         more = min(window, total)
         now = clock()
         while True:
@@ -132,8 +135,9 @@ class Sweeping:
                 sent_at += [now] * more
                 stats.requests += more
                 send(b"".join(requests))
-            end = yield start
+            came = yield taken
             start = began = framer.start
+            end = framer.end + came
             before, sound, at = done, True, time.time()
             while done < sent and end - start >= START:
                 _, reply, size, bring = run[done]
@@ -150,6 +154,11 @@ class Sweeping:
                 said[done][0] = words
                 done += 1
                 start += size
+            taken = start == end
+            if taken:
+                framer.start = framer.end = 0
+            else:
+                framer.start = start
             more = 0
             if done > before:
                 self.heard_at = now = clock()
@@ -158,7 +167,7 @@ class Sweeping:
                 more = min(window - sent + done, total - sent)
             if not sound or done == total:
                 (self._finished if sound else self._give_up)()
-                yield start
+                yield taken
                 return
 
 

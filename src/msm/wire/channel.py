@@ -63,9 +63,9 @@ class Channel:
     """Is it a line that others share: no answer to a broadcast or to what is for others?"""
     can_pause = True
     """Can the other end be made to wait? Where it cannot, what is too much is lost, as a datagram may be."""
-    express: Callable[[int], int] | None = None
-    """Of a stream: looks at what was received before it is put into frames. It is told where that ends in the framer's
-    buffer, and gives where it has stopped."""
+    express: Callable[[int], bool] | None = None
+    """Of a stream: looks at what was received before it is put into frames. It is told how many bytes have come behind
+    the framer's `end`. True where nothing is left of it; else it has moved the framer's `start` to the rest."""
     accepted_from = ""
     """Of a connection that was accepted: where it came from."""
 
@@ -192,15 +192,8 @@ class StreamChannel(Channel, asyncio.BufferedProtocol):
         return framer.space() if framer.end else framer.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        framer = self.framer
-        if self.express is not None:
-            end = framer.end + nbytes
-            start = self.express(end)
-            if start == end:
-                framer.start = framer.end = 0
-                return
-            framer.start = start
-        self.hand_over(framer.advance(nbytes))
+        if self.express is None or not self.express(nbytes):
+            self.hand_over(self.framer.advance(nbytes))
 
     def eof_received(self) -> bool:
         # TLS has no half of a connection that could stay open.

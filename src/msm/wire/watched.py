@@ -62,8 +62,8 @@ class Watch:
             for descriptor, event in events:
                 if descriptor in self._readers:  # and did not leave a moment ago
                     self._readers[descriptor](event)
-            if len(events) == 1:
-                return  # mostly nobody else has come meanwhile
+            if len(self._readers) == 1:
+                return
 
 
 class WatchedChannel(StreamChannel):
@@ -101,7 +101,8 @@ class WatchedChannel(StreamChannel):
                 count = 0
             if count:
                 try:
-                    self.buffer_updated(count)
+                    if self.express is None or not self.express(count):
+                        self.hand_over(framer.advance(count))
                 except BaseException:  # as a transport does it: this connection ends, and the event loop is told
                     self.abort()
                     raise

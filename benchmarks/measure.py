@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -52,13 +53,27 @@ class Child(NamedTuple):
     pid: int
 
     @property
-    def cpu(self) -> float:
-        """Seconds of CPU that it has used; 0 where the system does not say."""
+    def cpu(self) -> tuple[float, float]:
+        """Seconds of CPU that it has used, itself and in the kernel; 0 where the system does not say."""
         try:
             used = Path(f"/proc/{self.pid}/stat").read_text("ascii").rpartition(")")[2].split()
         except OSError:
-            return 0.0
-        return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
+            return 0.0, 0.0
+        tick = os.sysconf("SC_CLK_TCK")
+        return int(used[11]) / tick, int(used[12]) / tick
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let it run for a while. It was `stopped` before, and is again."""
+        os.kill(self.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Hold it up, so that it takes nothing from the others."""
+        os.kill(self.pid, signal.SIGSTOP)
 
     @property
     def kilobytes(self) -> float:
@@ -140,33 +155,42 @@ def server_command(plan: Plan, name: str) -> list[str]:
 
 def servers(
     plan: Plan, operations: list[str], loads: list[tuple[int, int]], contenders: tuple[str, ...]
-) -> tuple[Results, Results]:
-    """Requests a second, and microseconds of CPU a request."""
+) -> tuple[Results, Results, Results]:
+    """Requests a second, and microseconds of CPU a request: all of them, and those in the kernel."""
     rates: Results = {}
     costs: Results = {}
-    for _ in range(plan.rounds):
-        for name in available(contenders):
-            with server(server_command(plan, name)) as child:
-                for operation in operations:
-                    for connections, outstanding in loads:
-                        scenario = f"server: {operation}, {connections} connections, {outstanding} outstanding"
+    kernel: Results = {}
+    for number in range(plan.rounds):
+        with ExitStack() as stack:
+            running = {name: stack.enter_context(server(server_command(plan, name))) for name in available(contenders)}
+            for child in running.values():
+                child.stop()
+            for operation in operations:
+                for connections, outstanding in loads:
+                    scenario = f"server: {operation}, {connections} connections, {outstanding} outstanding"
+                    load = [str(connections), str(outstanding), str(plan.seconds), operation]
+                    for name, child in running.items():
                         if any(lack in scenario for lack in LACKS.get(name, ())):
                             continue
-                        load = [str(child.port), str(connections), str(outstanding), str(plan.seconds), operation]
-                        cpu = child.cpu
-                        try:
-                            count, took = figures_of([plan.programs["load"], *load])
-                        except RuntimeError as error:
-                            plan.say(f"{scenario}: {name}: {error}")
-                            continue
+                        with child.alone():
+                            own, inside = child.cpu
+                            try:
+                                count, took = figures_of([plan.programs["load"], str(child.port), *load])
+                            except RuntimeError as error:
+                                plan.say(f"{scenario}: {name}: {error}")
+                                continue
+                            own, inside = child.cpu[0] - own, child.cpu[1] - inside
                         if not count:
                             plan.say(f"{scenario}: {name} does not answer")
                             continue
-                        rates.setdefault(scenario, {}).setdefault(name, Series()).figures.append(count / took)
-                        cost = (child.cpu - cpu) / count * 1e6
-                        costs.setdefault(scenario, {}).setdefault(name, Series()).figures.append(cost)
-            plan.say(f"servers: {name}")
-    return rates, costs
+                        for results, figure in (
+                            (rates, count / took),
+                            (costs, (own + inside) / count * 1e6),
+                            (kernel, inside / count * 1e6),
+                        ):
+                            results.setdefault(scenario, {}).setdefault(name, Series()).figures.append(figure)
+        plan.say(f"servers: round {number + 1}")
+    return rates, costs, kernel
 
 
 def connections(plan: Plan, sizes: list[int]) -> Results:
@@ -195,7 +219,7 @@ def clients(plan: Plan, sizes: list[int], outstanding: list[int]) -> tuple[Resul
     rates: Results = {}
     costs: Results = {}
     floor = plan.programs["floor_server"]
-    for _ in range(plan.rounds):
+    for number in range(plan.rounds):
         with server([floor]) as still, server([floor, "changing"]) as changing:
             for words in sizes:
                 for out in outstanding:
@@ -209,7 +233,7 @@ def clients(plan: Plan, sizes: list[int], outstanding: list[int]) -> tuple[Resul
                             if cpu:
                                 cost = cpu[0] / cycles * 1e6
                                 costs.setdefault(scenario, {}).setdefault(name, Series()).figures.append(cost)
-                plan.say(f"clients: {words} words")
+        plan.say(f"clients: round {number + 1}")
     return rates, costs
 
 

@@ -35,8 +35,8 @@ def run(plan: measure.Plan, parts: list[str], *, quick: bool) -> dict[str, Any]:
     if "servers" in parts:
         contenders = ("C, epoll", "libmodbus", "msm", "pymodbus") if quick else measure.SERVERS
         operations = ["fc03-125", "fc23-10"] if quick else OPERATIONS
-        rates, costs = measure.servers(plan, operations, [(8, 1), (8, 16)] if quick else LOADS, contenders)
-        found |= {"servers": plain(rates), "servers: cpu us": plain(costs)}
+        rates, costs, kernel = measure.servers(plan, operations, [(8, 1), (8, 16)] if quick else LOADS, contenders)
+        found |= {"servers": plain(rates), "servers: cpu us": plain(costs), "servers: kernel us": plain(kernel)}
     if "connections" in parts:
         found["connections: kB"] = plain(measure.connections(plan, [8] if quick else [64, 250]))
     if "clients" in parts:
@@ -48,14 +48,23 @@ def run(plan: measure.Plan, parts: list[str], *, quick: bool) -> dict[str, Any]:
     if "attributes" in parts:
         found["attributes"] = attributes.measure(500) if quick else attributes.measure()
     if "latency" in parts:
-        with measure.server([plan.programs["floor_server"]]) as child:
-            command = plan.python("latency.py", child.port)
-            rounds = [
-                json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(plan.rounds)
-            ]
-        found["latency"] = {name: [each[name] for each in rounds] for name in rounds[0]}
+        found["latency"] = latency(plan, 50 if quick else 400)
     if "imports" in parts:
         found["imports"] = plain(measure.imports(plan))
+    return found
+
+
+def latency(plan: measure.Plan, times: int) -> dict[str, list[float]]:
+    """Microseconds, one figure for each round; over both event loops in turn."""
+    found: dict[str, list[float]] = {}
+    loops = measure.available(("latency", "latency uvloop"))
+    with measure.server([plan.programs["floor_server"]]) as child:
+        for _ in range(plan.rounds):
+            for loop in loops:
+                command = plan.python("latency.py", child.port, times, *loop.split()[1:])
+                told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+                for name, figure in told.items():
+                    found.setdefault(name + loop.removeprefix("latency"), []).append(figure)
     return found
 
 
@@ -63,8 +72,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.3, help="of each measurement")
     parser.add_argument("--json", type=Path, help="a file for all figures")
     parser.add_argument("--plots", type=Path, help="a folder for plots; needs all parts")
     parser.add_argument("--page", action="store_true", help="write table, plots and figures into the documentation")

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msm import MemoryStore, MemoryVariable
@@ -91,6 +91,7 @@ VARIABLES: dict[str, MemoryVariable[Any]] = {
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_assignments(name: str) -> None:
+    @settings(max_examples=30)  # for each kind
     @given(st.lists(st.tuples(st.sampled_from("XY"), VALUES), min_size=1, max_size=4))
     def run(values: list[tuple[str, Any]]) -> None:
         stores = [MemoryStore(8, coils=8) for _ in range(2)]

@@ -63,7 +63,7 @@ class Watch:
                 if descriptor in self._readers:  # and did not leave a moment ago
                     self._readers[descriptor](event)
             if len(self._readers) == 1:
-                return
+                return  # one by itself has hardly asked again meanwhile
 
 
 class WatchedChannel(StreamChannel):

@@ -169,7 +169,7 @@ def slope(points: list[tuple[float, float]]) -> float:
     "histories linearizable"
 )
 def soak(scale: Scale) -> tuple[str, str]:
-    wanted = int(os.environ.get("MSM_SOAK_REQUESTS", "0")) or scale.of(REQUESTS, 20_000)
+    wanted = int(os.environ.get("MSM_SOAK_REQUESTS", "0")) or scale.of(REQUESTS, 40_000)
     chance = scale.random()
     child = subprocess.Popen(
         [sys.executable, "-c", SERVER],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import struct
 from collections import deque
 from typing import Any
@@ -64,12 +65,12 @@ class Plant(Wire):
 class Rig:
     """A client, its link and its device, without a network and without waiting."""
 
-    def __init__(self, *, express: bool, window: int) -> None:
+    def __init__(self, *, express: bool, window: int, period: float = 86400) -> None:
         self.mem = MemoryStore(WORDS)
         self.mem.SPEED = MemoryVariable.uint32(address=124)  # in two blocks, if it were not kept whole
         self.mem.LEVEL = MemoryVariable.word(address=7)
         self.mem.RUN = MemoryVariable.bool(address=9, bit_number=3)
-        self.client = AsyncModbusClient(self.mem, "tcp://127.0.0.1:1", period=86400, max_in_flight=window, timeout=60)
+        self.client = AsyncModbusClient(self.mem, "tcp://127.0.0.1:1", period=period, max_in_flight=window, timeout=60)
         self.plant = Plant()
         link = ClientLink(self.client._endpoint, 60.0)
         self.channel = StreamChannel(link, MbapFramer())
@@ -81,7 +82,7 @@ class Rig:
         self.unit = client._units[1]
         self.unit.connected(0.0)
         if express:
-            client._sweeping = Sweeping(self.unit, link, client._end_sweep, client._pump)
+            client._sweeping = Sweeping(self.unit, link, client._end_sweep, client._on_swept)
         client._pump()
 
     def receive(self, data: bytes) -> None:
@@ -188,6 +189,41 @@ async def test_the_short_way_is_taken() -> None:
     assert taken == 3, "three blocks"
     assert rig.client.stats.cycles == 2
     assert rig.client.stats.cells == 2 * WORDS
+    rig.close()
+
+
+async def test_a_poll_sets_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the next poll serves for the time limit of the replies too, where it comes before that."""
+    rig = Rig(express=True, window=1, period=10)
+    await rig.settle()
+    rig.client._arm(math.inf)
+    loop = asyncio.get_running_loop()
+    call_at, times = loop.call_at, []
+
+    def noted(when: float, *rest: Any, **more: Any) -> asyncio.TimerHandle:
+        times.append(when)
+        return call_at(when, *rest, **more)
+
+    monkeypatch.setattr(loop, "call_at", noted)
+    began = loop.time()
+    rig.poll()
+    await rig.settle()
+    assert rig.client.stats.cycles == 2
+    assert len(times) == 1
+    assert began + 10 <= times[0] <= loop.time() + 10
+    rig.close()
+
+
+async def test_a_round_that_takes_longer_than_its_period_is_not_cut_short() -> None:
+    rig = Rig(express=True, window=1, period=0.001)
+    await rig.settle()
+    rig.poll()
+    rig.receive(rig.plant.answer())
+    due = rig.client._timer_at
+    await until(lambda: rig.client._timer_at > due)  # it has fired, and waits for the reply now
+    assert rig.client._sweeping is not None
+    assert rig.client._sweeping.under_way
+    assert len(rig.plant.waiting) == 1
     rig.close()
 
 

@@ -23,6 +23,7 @@ from msm.exchange.ledger import Ledger, Totals
 from msm.exchange.plan import MAX_READ_WORDS, worth_joining
 from msm.exchange.schedule import LinkState
 from msm.exchange.stats import Stats
+from msm.exchange.sweep import Sweep
 from msm.keywords import ClientKeywords, ClientSettings, by_unit, check_unit, check_wait
 from msm.memory.store import MemoryStore
 from msm.reporting import Reporter, guarded
@@ -438,74 +439,81 @@ class AsyncModbusClient(Calls):
                 # The loop was closed under the client. The assignment is kept for the next client.
                 log.debug("%s: assigned after the event loop was closed", self.endpoint)
 
-    def _drain(self) -> None:
+    def _drain(self) -> float:
+        """Enter what was assigned. Returns what time it is."""
         assert self._loop is not None
         self._end_sweep()
         now = self._loop.time()
         for unit in self._units.values():
             unit.drain(now)
+        return now
 
     def _pump(self) -> None:
         """Send what is to be sent next, and set the timer for what comes by itself."""
         if self._loop is None:
             return
-        self._drain()
-        now = self._loop.time()
-        if self._link is not None and self._begin_sweep(now):
-            pass
-        elif self._link is not None:
-            while len(self._out) < self._most_out and self._link.free_at() <= now and self._send_next(now):
-                pass
-        else:
+        now = self._drain()
+        link, out = self._link, self._out
+        if link is None:
             for unit in self._units.values():
                 unit.next(now)  # nothing to send, but commands expire
-        self._notify()
+        elif not out and self._begin_sweep(now):
+            return
+        else:
+            while len(out) < self._most_out and link.free_at() <= now and self._send_next(now):
+                pass
+        if self._waiters:
+            self._notify()
         single = self._single
         waking = single.wake() if single is not None else min(unit.wake() for unit in self._units.values())
-        if self._sweeping is not None and self._sweeping.under_way:
-            self._wanted_at = waking
-            self._arm(min(waking, self._sweeping.asked_at + self.settings.timeout))
-            return
-        if len(self._out) >= self._most_out:
+        if len(out) >= self._most_out:
             waking = math.inf
-        elif self._link is not None and self._link.free_at() > now:
-            waking = self._link.free_at()  # a serial line has to rest; what waits for it goes then
-        for outstanding in self._out.values():
+        elif link is not None and (free_at := link.free_at()) > now:
+            waking = free_at  # a serial line has to rest; what waits for it goes then
+        for outstanding in out.values():
             waking = min(waking, outstanding.deadline)
         self._arm(waking)
 
     def _begin_sweep(self, now: float) -> bool:
         """Read a run of blocks, where there is nothing to decide in between."""
-        if self._out or self._sweeping is None or self._single is None or self._calls:
+        if self._sweeping is None or self._single is None or self._calls:
             return False
         sweep = self._single.sweep(now)
         if sweep is None:
             return False
-        self._sweeping.begin(sweep)
+        self._sweeping.begin(sweep, now)
+        if self._waiters:
+            self._notify()
+        self._wanted_at = sweep.until
+        waking = min(sweep.until, now + self.settings.timeout)
+        # Mostly this round is over long before the next one is due: then its timer is there already.
+        self._arm(min(waking, sweep.due) if sweep.due > now else waking)
         return True
 
     def _end_sweep(self) -> None:
         """Whatever comes up is for others to decide, who have to know what is out."""
-        if self._sweeping is None or self._single is None or not self._sweeping.under_way:
+        sweeping = self._sweeping
+        if sweeping is None or not sweeping.under_way:
             return
         assert self._link is not None
-        for transaction, job, request, sent in self._sweeping.end():
+        assert self._single is not None
+        for transaction, job, request, sent in sweeping.end():
             self._link.expect(transaction, self._single.number)
             deadline = sent + self.settings.timeout
             self._out[transaction] = _Outstanding(self._single.number, request, sent, deadline, job, None)
-        if self._sweeping.heard_at > self._heard:
-            self._heard, self._silent = self._sweeping.heard_at, 0
+        if sweeping.heard_at > self._heard:
+            self._heard, self._silent = sweeping.heard_at, 0
 
-    def _on_swept(self) -> None:
+    def _on_swept(self, sweep: Sweep) -> None:
         """A sweep is complete. Mostly there is nothing to do before the next one is due."""
         assert self._single is not None
-        assert self._loop is not None
         self._end_sweep()
-        waking = self._single.wake()
-        if self._calls or self._single.journal.marks or waking <= self._loop.time():
+        waking = min(sweep.until, sweep.due)  # nothing else can have come up without an end of the sweep
+        if self._calls or self._single.journal.marks or waking <= self._heard:
             self._pump()
         else:
-            self._notify()
+            if self._waiters:
+                self._notify()
             self._arm(waking)
 
     def _send_next(self, now: float) -> bool:
@@ -539,7 +547,7 @@ class AsyncModbusClient(Calls):
             self._timer, self._timer_at = None, math.inf
         if self._timer is None and when != math.inf and self._loop is not None:
             self._timer_at = when
-            self._timer = self._loop.call_at(max(when, self._loop.time()), self._on_time)
+            self._timer = self._loop.call_at(max(when, 0.0), self._on_time)
 
     def _on_time(self) -> None:
         assert self._loop is not None
@@ -551,9 +559,10 @@ class AsyncModbusClient(Calls):
                 self._arm(due)  # what was waited for when the timer was set has come, and more was asked
                 return
             self._end_sweep()
-        for transaction, outstanding in [(t, each) for t, each in self._out.items() if each.deadline <= now]:
-            if transaction in self._out:
-                self._on_timeout(transaction, outstanding, now)
+        if self._out:
+            for transaction, outstanding in [(t, each) for t, each in self._out.items() if each.deadline <= now]:
+                if transaction in self._out:
+                    self._on_timeout(transaction, outstanding, now)
         self._pump()
 
     def _on_timeout(self, transaction: int, outstanding: _Outstanding, now: float) -> None:

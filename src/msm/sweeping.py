@@ -49,14 +49,16 @@ class Sweeping:
     """Performs sweeps of one unit over one connection.
 
     :param give_up: called when a sweep has to end before its time; it is to call `end()`.
-    :param finished: called when a sweep is complete; likewise.
+    :param finished: called with a sweep that is complete; likewise.
     """
 
     def __init__(
-        self, unit: Unit, link: ClientLink, give_up: Callable[[], object], finished: Callable[[], object]
+        self, unit: Unit, link: ClientLink, give_up: Callable[[], object], finished: Callable[[Sweep], object]
     ) -> None:
         self.heard_at = -math.inf
         """When the last reply came."""
+        self.under_way = False
+        """Is there a sweep that is not over?"""
         self._unit = unit
         self._link = link
         self._channel = link.stream
@@ -64,13 +66,9 @@ class Sweeping:
         self._finished = finished
         self._blocks: dict[Read, Block] = {}
         self._sweep: Sweep | None = None
+        self._reads: list[Read] = []
         self._run: list[Block] = []
         self._sent_at: list[float] = []
-
-    @property
-    def under_way(self) -> bool:
-        """Is there one?"""
-        return self._sweep is not None
 
     @property
     def asked_at(self) -> float:
@@ -78,12 +76,15 @@ class Sweeping:
         sweep = self._sweep
         return self._sent_at[sweep.done] if sweep is not None and sweep.done < sweep.sent else math.inf
 
-    def begin(self, sweep: Sweep) -> None:
+    def begin(self, sweep: Sweep, now: float) -> None:
         """Send its first requests; the others follow when these are answered."""
         self._sweep = sweep
-        self._run = [self._blocks.get(read) or self._block(read) for read in sweep.reads]
+        self.under_way = True
+        if sweep.reads != self._reads:  # as a rule it is the same round as before
+            self._reads = sweep.reads
+            self._run = [self._blocks.get(read) or self._block(read) for read in sweep.reads]
         self._sent_at = []
-        performing = self._perform(sweep, self._run, self._sent_at)
+        performing = self._perform(sweep, self._run, self._sent_at, now)
         self._channel.express = performing.send
         next(performing)
 
@@ -92,10 +93,14 @@ class Sweeping:
         sweep, self._sweep = self._sweep, None
         if sweep is None:
             return []
+        self.under_way = False
         self._channel.express = None
         first = self._link.transaction
         self._link.transaction = _after(first, sweep.sent - 1)
-        jobs = self._unit.swept(sweep, self._link.time(), self.heard_at)
+        complete = sweep.done == len(sweep.reads)
+        jobs = self._unit.swept(sweep, self.heard_at if complete else self._link.time(), self.heard_at)
+        if not jobs:
+            return []
         return [
             Out(_after(first, at), job, self._run[at].request[-5:], self._sent_at[at])
             for at, job in enumerate(jobs, sweep.done)
@@ -111,8 +116,8 @@ class Sweeping:
         block = self._blocks[read] = Block(request, reply, START + 2 * read.cells, bring)
         return block
 
-    def _perform(  # noqa: PLR0915 - a function for each part of it would be a good part of the cost
-        self, sweep: Sweep, run: list[Block], sent_at: list[float]
+    def _perform(  # noqa: PLR0912, PLR0915 - a function for each part of it would be a good part of the cost
+        self, sweep: Sweep, run: list[Block], sent_at: list[float], now: float
     ) -> Generator[bool, int, None]:
         """Looks at each reply, see `Channel.express`, and asks what comes next."""
         framer, send, clock = self._channel.framer, self._channel.send, self._link.time
@@ -121,7 +126,6 @@ class Sweeping:
         done = sent = 0
         taken = False
         more = min(window, total)
-        now = clock()
         while True:
             if more == 1:
                 request = pack((first + sent) % 0xFFFF + 1) + run[sent].request
@@ -166,7 +170,10 @@ class Sweeping:
                 stats.cells += (start - began - START * (done - before)) // 2
                 more = min(window - sent + done, total - sent)
             if not sound or done == total:
-                (self._finished if sound else self._give_up)()
+                if sound:
+                    self._finished(sweep)
+                else:
+                    self._give_up()
                 yield taken
                 return
 

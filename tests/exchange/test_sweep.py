@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
 from msm.exchange.device import Device, Terms
-from msm.exchange.plan import Read
+from msm.exchange.plan import Piece, Read
 
 BLOCKS = [Read("holding", 0, 125), Read("holding", 125, 125), Read("holding", 250, 50)]
 
@@ -86,8 +87,6 @@ def test_where_there_is_something_to_decide_there_is_none(what: str) -> None:
     elif what == "command":
         device.command("holding", 0, 1, 0xFFFF, "X", 5, now)
     elif what == "heartbeat":
-        from msm.exchange.plan import Piece
-
         device.declare([Piece("holding", 0, 1, 0xFFFF, "X", heartbeat=5.0)], now)
         device.assign("holding", 0, 1, 0xFFFF, "X", 1, now)
         job = device.next(now)
@@ -105,6 +104,34 @@ def test_where_there_is_something_to_decide_there_is_none(what: str) -> None:
     elif what == "lost":
         device.disconnected()
     assert device.sweep(now) is None
+
+
+def test_a_run_tells_when_the_next_round_is_due_and_when_something_else_is() -> None:
+    device = polled()
+    slow = Piece("holding", 0, 2, 0xFFFFFFFF, "SLOW", period=60.0)
+    device.declare([slow], 1.0)
+    for now in (1.0, 1.0, 1.0, 1.5):  # the others, in three blocks, and a little later the slow one
+        read(device, now)
+    sweep = device.sweep(2.0)
+    assert sweep is not None
+    assert (sweep.period, sweep.due) == (1.0, 3.0)
+    assert sweep.until == 61.5
+    sweep.sent = sweep.done = len(sweep.reads)
+    device.swept(sweep, 2.0)
+    assert device.wake() == 3.0
+    assert device.sweep(61.5) is None, "two rounds take turns"
+
+
+def test_what_a_run_leaves_of_its_round_is_due_behind_it_and_does_not_cut_it_short() -> None:
+    device = polled({"holding": 10, "coil": 10})
+    sweep = device.sweep(1.0)
+    assert sweep is not None
+    assert (sweep.due, sweep.until) == (-math.inf, math.inf)
+    sweep.sent = sweep.done = 1
+    device.swept(sweep, 1.0)
+    job = device.next(1.0)
+    assert job is not None
+    assert job.request == Read("coil", 0, 10)
 
 
 def test_other_tables_end_a_run() -> None:

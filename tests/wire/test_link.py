@@ -69,7 +69,7 @@ async def test_transaction_numbers_go_round_without_zero() -> None:
     async with FakeDevice([0]) as device:
         to, ear = await linked(device)
         device.script = lambda *_: SILENCE
-        to._transaction = 0xFFFE
+        to.transaction = 0xFFFE
         assert [to.send(1, READ) for _ in range(3)] == [0xFFFF, 1, 2]
         to.close()
         await until(lambda: ear.losses)

@@ -290,16 +290,15 @@ class Device:
             and self._fresh_word is None
             and self.holes.next_probe() == math.inf
         )
-        if not quiet or not self._polling.ready(now):
+        if not quiet or (run := self._polling.take_run(now, self._sweepable)) is None:
             return None
-        run = self._polling.take_run(self._sweepable)
-        if run is None:
-            return None
-        reads, period = run
-        if period != self._swept:
+        reads, round_, until = run
+        if round_.period != self._swept:
             self._known.enter()
-            self._swept = period
-        return Sweep(reads, period, self._window, [self._sweepable[read] for read in reads])
+            self._swept = round_.period
+        said = list(map(self._sweepable.__getitem__, reads))
+        due = -math.inf if round_.queue else round_.due
+        return Sweep(reads, round_.period, until, due, self._window, said)
 
     def swept(self, sweep: Sweep, now: float) -> list[Job]:
         """What was sent of a run, and what answered, each as it was expected. Returns the reads that are still out."""
@@ -311,12 +310,11 @@ class Device:
             self._known.entered()
             self._answered = first + sweep.done - 1
             self._busy_pause = BUSY_PAUSE
-        out = [
-            Job(read, number=first + at, period=sweep.period)
-            for at, read in enumerate(sweep.reads[: sweep.sent])
-            if at >= sweep.done
-        ]
-        self._jobs.extend(out)
+        out: list[Job] = []
+        if sweep.done < sweep.sent:
+            asked = enumerate(sweep.reads[sweep.done : sweep.sent], first + sweep.done)
+            out = [Job(read, number=number, period=sweep.period) for number, read in asked]
+            self._jobs.extend(out)
         self._finish(self._polling.end_run(sweep.reads[sweep.sent :], sweep.done, sweep.period), now)
         return out
 

@@ -105,18 +105,29 @@ class Polling:
         round_.out += 1
         return round_.queue.popleft(), round_.period
 
-    def take_run(self, fits: Container[Read]) -> tuple[list[Read], float] | None:
-        """Several blocks at once, as many of the next ones as fit; nothing while two rounds wait for their turn."""
-        waiting = [round_ for round_ in self._rounds.values() if round_.queue]
-        if len(waiting) != 1:
+    def take_run(self, now: float, fits: Container[Read]) -> tuple[list[Read], Round, float] | None:
+        """Several blocks at once, as many of the next ones as fit; nothing while two rounds wait for their turn.
+
+        :returns: the blocks, their round, and when another round is due.
+        """
+        waiting: Round | None = None
+        until = math.inf
+        for round_ in self._rounds.values():
+            if not round_.running and now >= round_.due:
+                round_.begin(now)
+            if round_.queue:
+                if waiting is not None:
+                    return None
+                waiting = round_
+            elif not round_.running and round_.due < until:
+                until = round_.due
+        if waiting is None:
             return None
-        round_ = waiting[0]
-        queue = round_.queue
-        reads: list[Read] = []
+        queue, reads = waiting.queue, []
         while queue and queue[0] in fits:
             reads.append(queue.popleft())
-        round_.out += len(reads)
-        return (reads, round_.period) if reads else None
+        waiting.out += len(reads)
+        return (reads, waiting, until) if reads else None
 
     def end_run(self, reads: Sequence[Read], done: int, period: float) -> Round | None:
         """Of a run `done` blocks were answered; `reads` were not asked for. Returns as `ended()` does."""
@@ -124,7 +135,8 @@ class Polling:
         if round_ is None or not round_.running:
             return None
         round_.out -= done + len(reads)
-        round_.queue.extendleft(reversed(reads))
+        if reads:
+            round_.queue.extendleft(reversed(reads))
         round_.answered |= done > 0
         return self._close(round_)
 

@@ -14,6 +14,10 @@ class Sweep:
     reads: list[Read]
     period: float
     """Which round they are of."""
+    until: float
+    """When something else is due."""
+    due: float
+    """When the next round of this period is due: at once, where blocks of this one are left that it does not read."""
     window: int
     """How many may be out at a time."""
     said: list[list[bytes | bytearray]] = field(default_factory=list)

@@ -33,8 +33,10 @@ class ClientLink:
         self._trace = trace
         self._timeout = timeout
         self._endpoint = endpoint
+        self._has_transactions = endpoint.has_transactions
         self._channel: Channel | None = None
-        self._transaction = 0
+        self.transaction = 0
+        """The number of the last request."""
         self.time = asyncio.get_running_loop().time
         self._awaited: dict[int, int] = {}
         self._on_reply: ReplyHandler = _ignore
@@ -55,7 +57,7 @@ class ClientLink:
     @property
     def most_out(self) -> int:
         """How many requests may be out at a time."""
-        return 16 if self._endpoint.has_transactions else 1
+        return 16 if self._has_transactions else 1
 
     @property
     def may_be_half_open(self) -> bool:
@@ -68,22 +70,13 @@ class ClientLink:
 
     def free_at(self) -> float:
         """When the next request may be sent, by the loop's clock: a serial line has to be silent in between."""
-        if self._endpoint.has_transactions or not isinstance(self._channel, LineChannel):
+        if self._has_transactions or not isinstance(self._channel, LineChannel):
             return 0.0
         gap = self._endpoint.line.frame_gap if self._endpoint.is_serial else 0.0
         if self._unanswered:
             # The reply may still come. It must not be taken for the next one's: it has as long again to do so.
             return max(self._channel.heard_at + gap, self._quiet_since + self._timeout)
         return max(self._channel.heard_at, self._quiet_since) + gap
-
-    @property
-    def transaction(self) -> int:
-        """The number of the last request."""
-        return self._transaction
-
-    @transaction.setter
-    def transaction(self, last: int) -> None:
-        self._transaction = last
 
     @property
     def has_express(self) -> bool:
@@ -108,16 +101,16 @@ class ClientLink:
     def send(self, unit: int, pdu: bytes) -> int:
         """Send a request; returns its transaction id."""
         assert self._channel is not None
-        self._transaction = self._transaction % 0xFFFF + 1
+        self.transaction = self.transaction % 0xFFFF + 1
         framer = self._channel.framer
         encode = frame if isinstance(framer, MbapFramer) else framer.encode
-        data = encode(self._transaction, unit, pdu)
-        self._awaited[self._transaction] = unit
+        data = encode(self.transaction, unit, pdu)
+        self._awaited[self.transaction] = unit
         self._unanswered = False
         if self._trace is not None:
-            self._tell(request=True, transaction=self._transaction, unit=unit, pdu=pdu)
+            self._tell(request=True, transaction=self.transaction, unit=unit, pdu=pdu)
         self._channel.send(data)
-        return self._transaction
+        return self.transaction
 
     def _tell(self, *, request: bool, transaction: int, unit: int, pdu: bytes) -> None:
         assert self._trace is not None
@@ -145,7 +138,7 @@ class ClientLink:
         """Replies have come."""
         for transaction, unit, pdu in frames:
             number = transaction
-            if not self._endpoint.has_transactions:
+            if not self._has_transactions:
                 number = next(iter(self._awaited), 0)
             if self._trace is not None:
                 self._tell(request=False, transaction=number, unit=unit, pdu=pdu)

@@ -125,10 +125,10 @@ def rows(found: dict[str, Any]) -> list[Row]:  # noqa: PLR0915 - it is a list
     if "attributes" in found:
         each, least, lock = (
             found["attributes"][name]
-            for name in ("uint32, on an instance", "the least that takes a lock", "a lock, taken and let go")
+            for name in ("uint32, on an instance", "the least that checks and takes a lock", "a lock, taken and let go")
         )
         at_most("get a uint32, declared on an instance", "4 x a property", each["get"], 4, f"{each['get']:.1f}")
-        text = f"{each['set']:.1f}; the least that takes a lock {least['set']:.1f}, a lock alone {lock['set']:.1f}"
+        text = f"{each['set']:.1f}; the least that checks and takes a lock {least['set']:.1f}, a lock {lock['set']:.1f}"
         at_most("set a uint32, declared on an instance", "8 x a property", each["set"], 8, text)
     if "imports" in found:
         row = {name: statistics.median(figures) for name, figures in found["imports"]["import"].items()}

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from msm import AsyncModbusClient, AsyncModbusServer, MemoryStore, MemoryVariable
 from msm.keywords import ServerKeywords
+from msm.memory.image import Image
 from msm.memory.store import image_of
 from msm.peer import Peer
 from msm.wire.channel import StreamChannel
 from msm.wire.framing import MbapFramer, frame
 from tests.support import Wire
 
-KINDS = ("plain", "assigned", "protected", "forwarded")
+KINDS = ("plain", "assigned", "followed", "protected", "forwarded")
 WORDS, INPUTS, COILS, DISCRETE = 300, 130, 2100, 20
 
 
@@ -29,7 +30,7 @@ def memory(kind: str) -> MemoryStore:
     mem[0:WORDS] = [number * 257 & 0xFFFF for number in range(WORDS)]
     for number in range(0, COILS, 3):
         mem.set_value(number, 1, table="coil")
-    if kind == "assigned":
+    if kind in ("assigned", "followed"):
         mem.SPEED = MemoryVariable.uint32(100)
         mem.SPEED = 70000
     if kind == "protected":
@@ -47,10 +48,10 @@ def receive(channel: StreamChannel, data: bytes) -> None:
 
 
 async def converse(kind: str, pieces: Sequence[bytes], *, express: bool) -> tuple[bytes, bytes, list[Any], bool]:
-    """All replies, the memory after it, what a listener was told, and whether the connection was closed."""
+    """All replies, the memory after it, what others were told of it, and whether the connection was closed."""
     mem = memory(kind)
     other = AsyncModbusClient(mem, "tcp://127.0.0.1:1") if kind == "forwarded" else None
-    stream = mem.changes("SPEED") if kind == "assigned" else None
+    stream = mem.changes("SPEED") if kind == "followed" else None
     keywords: ServerKeywords = {"unknown_unit": "exception", "max_in_flight": 3}
     server = AsyncModbusServer(mem, "tcp://127.0.0.1:0", **keywords)
     assert server.express is not None
@@ -60,11 +61,14 @@ async def converse(kind: str, pieces: Sequence[bytes], *, express: bool) -> tupl
     channel = StreamChannel(Peer(server), MbapFramer())
     channel.connection_made(wire)  # type: ignore[arg-type]
     assert (channel.express is not None) is express
-    for piece in pieces:
+    # After the first write it is known that nobody has a say in writes, where that is so.
+    for piece in (frame(0, 1, request(6, 0, 0)), *pieces):
         receive(channel, piece)
-        for _ in range(8):  # turns of the loop: what is left of a segment is answered in the next ones
+        for _ in range(10):  # turns of the loop: what is left of a segment is answered in the next ones
             await asyncio.sleep(0)
-    told = []
+    told: list[Any] = list(image_of(mem).backlog.remaining().items())
+    if other is not None:
+        told += other._units[1].journal.marks.items()
     if stream is not None:
         while (change := stream.queue.take()) is not None:
             told.append(change[:4])
@@ -99,6 +103,8 @@ EDGES = [
     *(request(6, at, 0xABCD) for at in ADDRESSES),
     *(request(23, 0, 1, written, to) for written in COUNTS for to in ADDRESSES),
     *(request(function, 0, 2, 2, size=size) for function in (16, 23) for size in (0, 3, 5, 255)),
+    b"\x10\0\0\0\2\6" + bytes(6),  # three words, but it says two
+    b"\x17\0\0\0\1\0\0\0\2\6" + bytes(6),
     *(request(function, 0, 1)[:-1] for function in (1, 3, 6, 16, 23)),
     *(request(function, 0, 1) + b"\0" for function in (1, 3, 6, 16, 23)),
 ]
@@ -126,9 +132,23 @@ def test_at_every_limit_both_ways_are_the_same(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(several=st.lists(frames(), min_size=1, max_size=12), cuts=st.lists(st.integers(0, 600), max_size=6))
-def test_both_ways_are_the_same(kind: str, several: list[bytes], cuts: list[int]) -> None:
-    data = b"".join(several)
+@pytest.mark.parametrize("function", [1, 2, 3, 4, 6, 16, 23])
+def test_what_follows_in_a_segment_may_be_of_another_unit_or_function(kind: str, function: int) -> None:
+    others = [request(other, 1, 3, 2) for other in (1, 2, 3, 4, 5, 6, 15, 16, 22, 23, 99)]
+    same = frame(1, 1, request(function, 1, 3, 2))
+    pieces = [same + same + frame(2, 1, other) + frame(3, 2, request(function, 0, 2)) for other in others]
+    pieces.append(same + same + frame(2, 2, request(function, 1, 3, 2)) + same)
+    at_once = asyncio.run(converse(kind, pieces, express=True))
+    assert at_once == asyncio.run(converse(kind, pieces, express=False))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    runs=st.lists(st.tuples(frames(), st.integers(1, 4)), min_size=1, max_size=6),
+    cuts=st.lists(st.integers(0, 600), max_size=6),
+)
+def test_both_ways_are_the_same(kind: str, runs: list[tuple[bytes, int]], cuts: list[int]) -> None:
+    data = b"".join(each * times for each, times in runs)
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     pieces = [data[begin:end] for begin, end in itertools.pairwise(edges)]
     at_once = asyncio.run(converse(kind, pieces, express=True))
@@ -145,17 +165,84 @@ async def test_replies_of_a_segment_go_out_together() -> None:
     assert [wire.sent[at : at + 2] for at in range(0, len(wire.sent), 11)] == [bytes([0, n]) for n in range(8)]
 
 
-async def test_a_segment_does_not_take_more_than_its_turn() -> None:
+def replies(data: bytes) -> list[int]:
+    """The numbers of the transactions that were answered."""
+    numbers = []
+    while data:
+        numbers.append(int.from_bytes(data[:2], "big"))
+        data = data[6 + int.from_bytes(data[4:6], "big") :]
+    return numbers
+
+
+@pytest.mark.parametrize("functions", [[3], [4], [1], [6], [16], [23], [3, 1], [6, 6, 16], [23, 3, 3]])
+async def test_a_segment_does_not_take_more_than_its_turn(functions: list[int]) -> None:
     server = AsyncModbusServer(memory("plain"), "tcp://127.0.0.1:0", max_in_flight=3)
     wire = Wire()
     channel = StreamChannel(Peer(server), MbapFramer())
     channel.connection_made(wire)  # type: ignore[arg-type]
-    receive(channel, b"".join(frame(number, 1, b"\3\0\0\0\1") for number in range(8)))
+    receive(channel, frame(100, 1, request(6, 0, 0)))
+    assert replies(wire.sent) == [100]
+    assert channel.express is not None
+    kinds = itertools.cycle(functions)
+    receive(channel, b"".join(frame(number, 1, request(next(kinds), 1, 3, 2)) for number in range(8)))
     done = []
     for _ in range(3):
-        done.append(len(wire.sent) // 11)
+        done.append(len(replies(wire.sent)) - 1)
         await asyncio.sleep(0)
     assert done == [3, 6, 8]
+    assert replies(wire.sent) == [100, *range(8)]
+
+
+async def test_writes_are_answered_at_once_when_it_is_known_that_nobody_has_a_say_in_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = AsyncModbusServer(memory("plain"), "tcp://127.0.0.1:0")
+    wire = Wire()
+    channel = StreamChannel(Peer(server), MbapFramer())
+    channel.connection_made(wire)  # type: ignore[arg-type]
+    receive(channel, frame(1, 1, request(6, 0, 0)))
+    monkeypatch.delattr(AsyncModbusServer, "answer")  # the long way
+    for number, function in enumerate((6, 16, 23), 2):
+        receive(channel, frame(number, 1, request(function, 7, 1)))
+    assert replies(wire.sent) == [1, 2, 3, 4]
+
+
+async def test_what_is_declared_read_only_later_is_not_written_at_once() -> None:
+    mem: Any = memory("plain")
+    server = AsyncModbusServer(mem, "tcp://127.0.0.1:0")
+    wire = Wire()
+    channel = StreamChannel(Peer(server), MbapFramer())
+    channel.connection_made(wire)  # type: ignore[arg-type]
+    receive(channel, frame(1, 1, request(6, 7, 5)))
+    assert mem[7] == 5
+    mem.SERIAL = MemoryVariable.word(7, access="ro")
+    wire.sent = b""
+    receive(channel, frame(2, 1, request(6, 7, 6)))
+    assert (wire.sent, mem[7]) == (frame(2, 1, b"\x86\2"), 5)
+
+
+@pytest.mark.parametrize("fails", [1, 2, 3])
+async def test_what_fails_in_the_middle_of_a_segment_is_answered_once(
+    fails: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = itertools.count(1)
+    read = Image.read
+
+    def broken(*given: Any) -> bytes:
+        if next(calls) == fails:
+            raise RuntimeError("broken")
+        return read(*given)
+
+    monkeypatch.setattr(Image, "read", broken)
+    server = AsyncModbusServer(memory("plain"), "tcp://127.0.0.1:0")
+    wire = Wire()
+    channel = StreamChannel(Peer(server), MbapFramer())
+    channel.connection_made(wire)  # type: ignore[arg-type]
+    kinds = (3, 1, 1, 1, 3)  # bits that are no whole bytes are read by Image.read
+    receive(channel, b"".join(frame(number, 1, request(kind, 1, 3)) for number, kind in enumerate(kinds)))
+    await asyncio.sleep(0)  # the rest goes the long way, in the next turn
+    assert replies(wire.sent) == [0, 1, 2, 3, 4]
+    assert b"\x81" not in wire.sent
 
 
 @pytest.mark.parametrize(

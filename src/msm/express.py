@@ -12,6 +12,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msm.memory.image import Image
+from msm.memory.journal import Region
 from msm.wire import pdu
 
 if TYPE_CHECKING:
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 # Numbers that go together are taken as one. Protocol and length: a length, where the protocol is 0, as it has to be.
 # Unit and function: the key of what answers it.
 REQUEST = struct.Struct(">HIHHH")  # transaction; protocol, length; unit, function; address; a count or a value
-READ_WRITE = struct.Struct(">HHB")  # of function 23, behind that: where and how many words to write, and their bytes
+WRITE = struct.Struct(">HIHHHB")  # the same of function 16, and the number of bytes
+READ_WRITE = struct.Struct(">HIHHHHHB")  # of function 23: what to read, what to write, and the number of bytes
 CELLS = struct.Struct(">HIHB")  # of a reply with cells: transaction; protocol, length; unit, function; bytes
 
 Attend: TypeAlias = Callable[[int], bool]
-# Given the buffer, from where to where; transaction, length, address, count or value. None: it is not for us.
-_Answer: TypeAlias = Callable[[bytearray, int, int, int, int, int, int], bytes | None]
+# Answers requests of its own kind that come one after the other, from here to there in the buffer, and at most so many.
+# Returns where it has stopped, the replies, and how many they are.
+_Answer: TypeAlias = Callable[[bytearray, int, int, int], tuple[int, bytes, int]]
 
 _WORDS = {pdu.READ_HOLDING_REGISTERS: "holding", pdu.READ_INPUT_REGISTERS: "input"}
 _BITS = {pdu.READ_COILS: "coil", pdu.READ_DISCRETE_INPUTS: "discrete"}
@@ -42,15 +45,16 @@ class Express:
         self._most = most
         self._now: Callable[[], float] | None = None
         self._words: dict[int, tuple[bytearray, int, int]] = {}
-        self._others: dict[int, _Answer] = {}
+        self._answers: dict[int, _Answer] = {}
         for unit, image in images.items():
             for function, name in _WORDS.items():
-                table = image.tables[name]
-                self._words[unit << 8 | function] = (image.buffer, table.offset, table.size)
+                table, key = image.tables[name], unit << 8 | function
+                self._words[key] = (image.buffer, table.offset, table.size)
+                self._answers[key] = _read_words(image, name, key)
             for function, name in _BITS.items():
-                self._others[unit << 8 | function] = _read_bits(image, name, unit << 8 | function)
+                self._answers[unit << 8 | function] = _read_bits(image, name, unit << 8 | function)
             for function, make in _WRITES.items():
-                self._others[unit << 8 | function] = make(image, unit << 8 | function)
+                self._answers[unit << 8 | function] = make(image, unit << 8 | function)
 
     def attend(self, channel: StreamChannel, now: Callable[[], float]) -> Attend:
         """What looks at the bytes that a channel of a `Peer` has received, see `Channel.express`.
@@ -63,50 +67,33 @@ class Express:
             self._now, self._attend = now, self._attend_by(now)
         return MethodType(self._attend, channel)
 
-    def _attend_by(  # noqa: PLR0915 - a function for each part of it would be a good part of the cost
-        self, now: Callable[[], float]
-    ) -> Callable[[StreamChannel, int], bool]:
+    def _attend_by(self, now: Callable[[], float]) -> Callable[[StreamChannel, int], bool]:
         """One function for all channels: what each of many had of its own would have to be fetched each time."""
-        words, others, most = self._words, self._others, self._most
-        unpack, pack = REQUEST.unpack_from, CELLS.pack
+        words, answers, others, most = self._words, self._answers, self._others, self._most
+        unpack, pack, most_words = REQUEST.unpack_from, CELLS.pack, pdu.MAX_READ_WORDS
 
-        def attend(channel: StreamChannel, came: int) -> bool:  # noqa: PLR0912 - likewise
+        def attend(channel: StreamChannel, came: int) -> bool:
             framer = channel.framer
             buffer, start = framer.buffer, framer.start
             end = framer.end + came
-            reply: bytes | None = None
-            replies: list[bytes] | None = None
-            while end - start >= 12:
+            reply = b""
+            if end - start >= 12:
                 transaction, length, key, address, count = unpack(buffer, start)
-                if key in words:
+                if key in words and end - start == 12:  # as it mostly is: one request, to read words
                     memory, offset, size = words[key]
-                    if length != 6 or not 0 < count <= 125 or address + count > size:
-                        break
-                    offset += 2 * address
-                    count *= 2
-                    reply = pack(transaction, 3 + count, key, count) + memory[offset : offset + count]
-                    start += 12
-                else:
-                    if key not in others:
-                        break
+                    if length == 6 and 0 < count <= most_words and address + count <= size:
+                        offset += 2 * address
+                        count *= 2
+                        reply = pack(transaction, 3 + count, key, count) + memory[offset : offset + count]
+                        start = end
+                elif key in answers:
                     try:
-                        reply = others[key](buffer, start, end, transaction, length, address, count)
+                        start, reply, answered = answers[key](buffer, start, end, most)
                     except Exception:  # noqa: BLE001 - whatever it is: `Servant` meets it too, logs it, and answers 04
-                        reply = None
-                    if reply is None:
-                        break
-                    start += 6 + length
-                if start == end and replies is None:
-                    break  # as it mostly is: one request in a segment
-                if replies is None:
-                    replies = []
-                replies.append(reply)
-                reply = None
-                if len(replies) == most:
-                    break
-            if replies is not None:
-                reply = b"".join(replies)
-            if reply is not None:
+                        answered = 0
+                    if answered and end - start >= 12:
+                        start, reply = others(buffer, start, end, reply, most - answered)
+            if reply:
                 peer: Any = channel.owner  # a `Peer`, who has asked for this
                 peer.served = peer.attended = True
                 peer.frame_began = None
@@ -126,85 +113,178 @@ class Express:
 
         return attend
 
+    def _others(self, buffer: bytearray, start: int, end: int, reply: bytes, most: int) -> tuple[int, bytes]:
+        """What follows requests of one kind: those of other kinds. Returns where it has stopped, and all replies."""
+        replies = [reply]
+        while end - start >= 12 and most > 0:
+            key = buffer[start + 6] << 8 | buffer[start + 7]
+            if key not in self._answers:
+                break
+            try:
+                start, reply, answered = self._answers[key](buffer, start, end, most)
+            except Exception:  # noqa: BLE001 - likewise
+                break
+            if not answered:
+                break
+            replies.append(reply)
+            most -= answered
+        return start, b"".join(replies)
 
-def _read_bits(image: Image, name: str, key: int) -> _Answer:
+
+def _read_words(image: Image, name: str, key: int) -> _Answer:
     _, size, _, offset = image.tables[name]
-    memory = image.buffer
+    memory, unpack, pack = image.buffer, REQUEST.unpack_from, CELLS.pack
 
-    def answer(
-        _buffer: bytearray, _start: int, _end: int, transaction: int, length: int, address: int, count: int
-    ) -> bytes | None:
-        if length != 6 or not 0 < count <= pdu.MAX_READ_BITS or address + count > size:
-            return None
-        if address % 8 or count % 8:
-            cells: bytes | bytearray = image.read(name, address, count)
-        else:  # whole bytes
-            at = offset + address // 8
-            cells = memory[at : at + count // 8]
-        return CELLS.pack(transaction, 3 + len(cells), key, len(cells)) + cells
+    def answer(buffer: bytearray, start: int, end: int, most: int) -> tuple[int, bytes, int]:
+        replies: list[bytes] = []
+        while True:
+            transaction, length, its, address, count = unpack(buffer, start)
+            if its != key or length != 6 or not 0 < count <= pdu.MAX_READ_WORDS or address + count > size:
+                break
+            at = offset + 2 * address
+            count *= 2
+            replies.append(pack(transaction, 3 + count, key, count) + memory[at : at + count])
+            start += 12
+            if end - start < 12 or len(replies) == most:
+                break
+        return start, b"".join(replies), len(replies)
 
     return answer
 
 
-def _write_word(image: Image, _key: int) -> _Answer:
-    _, size, _, offset = image.tables["holding"]
+def _read_bits(image: Image, name: str, key: int) -> _Answer:
+    _, size, _, offset = image.tables[name]
+    memory, unpack, pack = image.buffer, REQUEST.unpack_from, CELLS.pack
 
-    def answer(
-        buffer: bytearray, start: int, _end: int, _transaction: int, length: int, address: int, _word: int
-    ) -> bytes | None:
-        if length != 6 or address >= size:
-            return None
-        if not image.accept_words(offset + 2 * address, buffer[start + 10 : start + 12]):
-            return None
-        return bytes(buffer[start : start + 12])
+    def answer(buffer: bytearray, start: int, end: int, most: int) -> tuple[int, bytes, int]:
+        replies: list[bytes] = []
+        while True:
+            transaction, length, its, address, count = unpack(buffer, start)
+            if its != key or length != 6 or not 0 < count <= pdu.MAX_READ_BITS or address + count > size:
+                break
+            if address % 8 or count % 8:
+                cells: bytes | bytearray = image.read(name, address, count)
+            else:  # whole bytes
+                at = offset + address // 8
+                cells = memory[at : at + count // 8]
+            reply = pack(transaction, 3 + len(cells), key, len(cells)) + cells
+            start += 12
+            if start == end and not replies:
+                return start, reply, 1
+            replies.append(reply)
+            if end - start < 12 or len(replies) == most:
+                break
+        return start, b"".join(replies), len(replies)
+
+    return answer
+
+
+def _write_word(image: Image, key: int) -> _Answer:
+    _, size, _, offset = image.tables["holding"]
+    lock, memory, backlog, unpack = image.lock, image.buffer, image.backlog, REQUEST.unpack_from
+
+    def answer(buffer: bytearray, start: int, end: int, most: int) -> tuple[int, bytes, int]:
+        replies: list[bytes] = []
+        with lock:
+            if image.heeded:
+                return start, b"", 0
+            kept = backlog.last is not None or backlog.spans
+            while True:
+                _, length, its, address, _ = unpack(buffer, start)
+                if its != key or length != 6 or address >= size:
+                    break
+                at = offset + 2 * address
+                memory[at : at + 2] = buffer[start + 10 : start + 12]
+                if kept:
+                    backlog.forget(Region(at, 2, 0xFFFF))
+                reply = bytes(buffer[start : start + 12])
+                start += 12
+                if start == end and not replies:
+                    return start, reply, 1
+                replies.append(reply)
+                if end - start < 12 or len(replies) == most:
+                    break
+        return start, b"".join(replies), len(replies)
 
     return answer
 
 
 def _write_words(image: Image, key: int) -> _Answer:
     _, size, _, offset = image.tables["holding"]
-    accept, pack = image.accept_words, REQUEST.pack
+    lock, memory, backlog, unpack, pack = image.lock, image.buffer, image.backlog, WRITE.unpack_from, REQUEST.pack
 
-    def answer(
-        buffer: bytearray, start: int, end: int, transaction: int, length: int, address: int, count: int
-    ) -> bytes | None:
-        many = 2 * count
-        if (
-            length != 7 + many
-            or start + 13 + many > end
-            or not 0 < count <= pdu.MAX_WRITE_WORDS
-            or address + count > size
-            or buffer[start + 12] != many
-            or not accept(offset + 2 * address, buffer[start + 13 : start + 13 + many])
-        ):
-            return None
-        return pack(transaction, 6, key, address, count)
+    def answer(buffer: bytearray, start: int, end: int, most: int) -> tuple[int, bytes, int]:
+        replies: list[bytes] = []
+        with lock:
+            if image.heeded:
+                return start, b"", 0
+            kept = backlog.last is not None or backlog.spans
+            while end - start >= 15:
+                transaction, length, its, address, count, many = unpack(buffer, start)
+                stop = start + 6 + length
+                if (
+                    its != key
+                    or stop > end
+                    or many != 2 * count
+                    or length != 7 + many
+                    or not 0 < count <= pdu.MAX_WRITE_WORDS
+                    or address + count > size
+                ):
+                    break
+                at = offset + 2 * address
+                memory[at : at + many] = buffer[start + 13 : stop]
+                if kept:
+                    backlog.forget(Region(at, many, (1 << 8 * many) - 1))
+                reply = pack(transaction, 6, key, address, count)
+                start = stop
+                if start == end and not replies:
+                    return start, reply, 1
+                replies.append(reply)
+                if start == end or len(replies) == most:
+                    break
+        return start, b"".join(replies), len(replies)
 
     return answer
 
 
 def _read_write(image: Image, key: int) -> _Answer:
     _, size, _, offset = image.tables["holding"]
-    accept, memory, pack, unpack = image.accept_words, image.buffer, CELLS.pack, READ_WRITE.unpack_from
+    lock, memory, backlog, unpack, pack = image.lock, image.buffer, image.backlog, READ_WRITE.unpack_from, CELLS.pack
 
-    def answer(
-        buffer: bytearray, start: int, end: int, transaction: int, length: int, address: int, count: int
-    ) -> bytes | None:
-        if length < 11 or start + 6 + length > end:
-            return None
-        to, written, size_of_it = unpack(buffer, start + 12)
-        if (
-            length != 11 + 2 * written
-            or not 0 < count <= pdu.MAX_READ_WORDS
-            or not 0 < written <= pdu.MAX_READ_WRITE_WORDS
-            or size_of_it != 2 * written
-            or address + count > size
-            or to + written > size
-            or not accept(offset + 2 * to, buffer[start + 17 : start + 17 + 2 * written])
-        ):
-            return None
-        at, many = offset + 2 * address, 2 * count
-        return pack(transaction, 3 + many, key, many) + memory[at : at + many]
+    def answer(buffer: bytearray, start: int, end: int, most: int) -> tuple[int, bytes, int]:
+        replies: list[bytes] = []
+        with lock:
+            if image.heeded:
+                return start, b"", 0
+            kept = backlog.last is not None or backlog.spans
+            while end - start >= 19:
+                transaction, length, its, address, count, to, written, many = unpack(buffer, start)
+                stop = start + 6 + length
+                if (
+                    its != key
+                    or stop > end
+                    or many != 2 * written
+                    or length != 11 + many
+                    or not 0 < written <= pdu.MAX_READ_WRITE_WORDS
+                    or not 0 < count <= pdu.MAX_READ_WORDS
+                    or to + written > size
+                    or address + count > size
+                ):
+                    break
+                at = offset + 2 * to
+                memory[at : at + many] = buffer[start + 17 : stop]
+                if kept:
+                    backlog.forget(Region(at, many, (1 << 8 * many) - 1))
+                at = offset + 2 * address
+                count *= 2
+                reply = pack(transaction, 3 + count, key, count) + memory[at : at + count]
+                start = stop
+                if start == end and not replies:
+                    return start, reply, 1
+                replies.append(reply)
+                if start == end or len(replies) == most:
+                    break
+        return start, b"".join(replies), len(replies)
 
     return answer
 

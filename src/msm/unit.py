@@ -194,14 +194,15 @@ class Unit:
 
     def _delivered(self, now: float) -> None:
         """What has met its fate, in whatever way, need not be sent by a client that comes later."""
-        ended = self.device.ledger.ended()
-        if not ended:
+        ledger = self.device.ledger
+        if not ledger.ended:
             return
         with self.image.lock:
             self._enter_marks(now)
+            ended, ledger.ended = ledger.ended, []
             for table, bits in ended:
                 for address, part in bits.items():
-                    left = part & ~self.device.ledger.keep(table, address, 1, WIDTH[table])
+                    left = part & ~ledger.keep(table, address, 1, WIDTH[table])
                     self.image.delivered(Span(table, address, 1, left, ""))
 
     def sweep(self, now: float) -> Sweep | None:
@@ -275,7 +276,8 @@ class Unit:
             job = None
         else:
             job = self.device.next(now)
-        self._delivered(now)
+        if self.device.ledger.ended:
+            self._delivered(now)
         return job
 
     def wake(self) -> float:

@@ -106,3 +106,15 @@ def test_it_sends_the_value_of_that_moment() -> None:
     rig.run(1.5)
     assert rig.plant.words[3] == 9
     assert rig.store.ALIVE == 9
+
+
+def test_declared_anew_it_beats_where_it_lies_now_and_not_without_a_heartbeat() -> None:
+    rig = rig_with()
+    rig.store.ALIVE = 7
+    rig.run(1.5)
+    rig.store.ALIVE = MemoryVariable.word(5, heartbeat=1.0)
+    rig.run(1.0)
+    assert times(rig, 5) == [2.0]
+    rig.store.ALIVE = MemoryVariable.word(5)
+    rig.run(3.0)
+    assert (times(rig, 3), times(rig, 5)) == ([0.0, 1.0], [2.0])

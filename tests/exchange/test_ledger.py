@@ -36,6 +36,21 @@ def test_an_assignment_is_pending_then_acknowledged() -> None:
     assert fates(ledger) == {"acknowledged": 1}
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_waits_in_some_cells_is_what_has_bits_there_and_no_command(others: int) -> None:
+    ledger = Ledger()
+    for _ in range(others):
+        ledger.assign("coil", 3, 1, 1, 1, "coil 3")
+    ledger.assign("holding", 3, 3, 16, 0xFFFF_0000_FFFF, "w3 and w5")
+    assert [entry.name for entry in ledger.waiting_in("holding", 0, 4)] == ["w3 and w5"]
+    assert [entry.name for entry in ledger.waiting_in("holding", 5, 9)] == ["w3 and w5"]
+    for table, first, end in (("holding", 0, 3), ("holding", 4, 5), ("holding", 6, 9), ("input", 0, 9)):
+        assert ledger.waiting_in(table, first, end) == []
+    alone = Ledger()
+    alone.command("holding", 3, 1, 16, 0xFFFF, "w3", 7, 10.0)
+    assert alone.waiting_in("holding", 0, 9) == []
+
+
 @pytest.mark.parametrize("fate", get_args(Fate))
 def test_every_fate_is_counted_once(fate: Fate) -> None:
     ledger = Ledger()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from msm import MemoryStore, MemoryVariable
 from msm.memory.codec import BoolCodec, Codec, FloatCodec, IntCodec, Order, Orders
 from msm.memory.direct import encoder, getter
+from msm.memory.journal import Journal
 from msm.memory.store import image_of
 
 ORDERS: list[tuple[Order, Order]] = [("little", "big"), ("big", "big"), ("little", "little"), ("big", "little")]
@@ -86,12 +88,27 @@ VARIABLES: dict[str, MemoryVariable[Any]] = {
     "scaled": MemoryVariable.int16(2, scale=0.1),
     "bits": MemoryVariable.bits(2, 3, 7),
     "string": MemoryVariable.string(2, 4),
+    "command": MemoryVariable.word(2, command=True),
+    "command, a bit": MemoryVariable.bool(2, 9, command=True),
 }
 
 
+class Deliverer:
+    """Somebody who is told of what is assigned, and takes it at once or later."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.told = 0
+        self.journal = Journal(weakref.WeakMethod(self.ring))
+        image_of(store).attach(self.journal)
+
+    def ring(self) -> None:
+        self.told += 1
+
+
+@pytest.mark.parametrize("delivered", [False, True])
 @pytest.mark.parametrize("name", VARIABLES)
-def test_assignments(name: str) -> None:
-    @settings(max_examples=30)  # for each kind
+def test_assignments(name: str, delivered: bool) -> None:
+    @settings(max_examples=20)  # for each kind
     @given(st.lists(st.tuples(st.sampled_from("XY"), VALUES), min_size=1, max_size=4))
     def run(values: list[tuple[str, Any]]) -> None:
         stores = [MemoryStore(8, coils=8) for _ in range(2)]
@@ -100,12 +117,18 @@ def test_assignments(name: str) -> None:
             store[0:8] = [0x1234, 0xFFFF] * 4
             store.X = VARIABLES[name]
             store.Y = MemoryVariable.word(3)
+        deliverers = [Deliverer(store) for store in stores if delivered]
         for which, value in values:
             told = [outcome(store.__setattr__, which, value) for store in stores]
             assert told[0] == told[1]
             images = [image_of(store) for store in stores]
             assert images[0].buffer == images[1].buffer
             assert list(images[0].backlog.remaining().items()) == list(images[1].backlog.remaining().items())
+            noted = [(list(each.journal.marks.items()), each.told) for each in deliverers]
+            assert noted[:1] == noted[1:]
+            if value is True:
+                for each in deliverers:
+                    each.journal.drain()
 
     run()
 

@@ -111,7 +111,9 @@ class Device:
         self._write_limits = {table: terms.max_write if WIDTH[table] == 16 else MAX_WRITE_BITS for table in WIDTH}
         self._pieces: list[Piece] = []
         self._policies: dict[str, str] = {}
+        self._beating: dict[str, Piece] = {}
         self._beats: dict[str, tuple[Piece, float]] = {}
+        """Of those that beat and were assigned: when they are to be sent again."""
         self._polling = Polling(terms.period)
         self._known = Known(self._sizes, WIDTH)
         self._connected = False
@@ -143,7 +145,9 @@ class Device:
         """The variables that lie in the memory: what is polled, and what must not be cut in two."""
         self._pieces = list(pieces)
         self._policies = {piece.name: piece.conflict for piece in self._pieces if piece.conflict}
-        self._beats = {name: beat for name, beat in self._beats.items() if any(p.name == name for p in self._pieces)}
+        self._beating = {piece.name: piece for piece in self._pieces if piece.heartbeat}
+        beats = {name: due for name, (_, due) in self._beats.items() if name in self._beating}
+        self._beats = {name: (self._beating[name], due) for name, due in beats.items()}
         self._replan(now)
 
     def assign(self, table: str, address: int, count: int, mask: int, name: str, times: int, now: float = 0.0) -> None:
@@ -320,7 +324,9 @@ class Device:
 
     def next(self, now: float) -> Job | None:
         """The next job, which counts as sent from now on; or nothing before `wake()`."""
-        self._tick(now)
+        self.ledger.expire(now)
+        if self._beats and self._connected:
+            self._beat(now)
         if not self._connected or len(self._jobs) >= self._window or now < self._hold:
             return None
         self._hold = -math.inf
@@ -389,7 +395,8 @@ class Device:
             return None
         self._quiet = False
         reading = self._polling.ready(now)
-        self._finish(self._polling.idle(), now)
+        if self._polling.has_idle:
+            self._finish(self._polling.idle(), now)
         if self._pulled and (self._fresh_word or not (self._wrote_last and reading)):
             job = self._write_job()
             if job is not None or self._quiet:
@@ -648,10 +655,7 @@ class Device:
 
     # -- what time brings
 
-    def _tick(self, now: float) -> None:
-        self.ledger.expire(now)
-        if not self._connected or not self._beats:
-            return
+    def _beat(self, now: float) -> None:
         for name, (piece, due) in list(self._beats.items()):
             if due <= now and piece.heartbeat:
                 self._beats[name] = (piece, now + piece.heartbeat)
@@ -664,9 +668,8 @@ class Device:
             for entry in [entry for entry in self.ledger.waiting() if entry.table == table]:
                 self.ledger.settle(self.ledger.ship_command(entry, len(entry.waiting)), "rejected", cause)
             return
-        for piece in self._pieces:
-            if piece.heartbeat and piece.name == name:
-                self._beats[name] = (piece, now + piece.heartbeat)
+        if (piece := self._beating.get(name)) is not None and piece.heartbeat:
+            self._beats[name] = (piece, now + piece.heartbeat)
 
     # -- polling
 

@@ -73,7 +73,8 @@ class Ledger:
         self._uncounted = 0
         self._commands: dict[int, Entry] = {}
         self._failures: list[tuple[int, str, str]] = []
-        self._ended: list[tuple[str, Bits]] = []
+        self.ended: list[tuple[str, Bits]] = []
+        """The bits that met a fate, (table, address -> bits), until somebody takes note and clears it."""
 
     @property
     def pending(self) -> int:
@@ -164,7 +165,7 @@ class Ledger:
 
     def _drop(self, entry: Entry, fate: Fate, cause: str) -> None:
         cells = list(entry.waiting)
-        self._ended.append((entry.table, dict(entry.waiting)))
+        self.ended.append((entry.table, dict(entry.waiting)))
         entry.waiting.clear()
         self._waiting.pop(entry.sequence, None)
         if fate in FAILED:
@@ -177,6 +178,13 @@ class Ledger:
 
     def waiting_in(self, table: str, first: int, end: int) -> list[Entry]:
         """Those of them that have something to send in these cells; not commands, which travel by themselves."""
+        if len(self._waiting) == 1:
+            (entry,) = self._waiting.values()
+            if entry.table == table and entry.values is None:
+                for at in entry.waiting:
+                    if first <= at < end:
+                        return [entry]
+            return []
         found = {
             entry.sequence: entry
             for at in range(first, end)
@@ -257,10 +265,10 @@ class Ledger:
             if entry.sequence not in self._open:
                 continue
             _remove(entry.sent, bits)
-            self._ended.append((entry.table, bits))
+            self.ended.append((entry.table, bits))
             if fate in FAILED:
                 # One fate for an assignment: of one that was too long for a request, the rest is not sent.
-                self._ended += [(entry.table, dict(entry.waiting)), (entry.table, dict(entry.sent))]
+                self.ended += [(entry.table, dict(entry.waiting)), (entry.table, dict(entry.sent))]
                 rest = [*entry.waiting, *entry.sent]
                 entry.waiting.clear()
                 entry.sent.clear()
@@ -285,13 +293,6 @@ class Ledger:
         told = [(name, cause) for sequence, name, cause in self._failures if sequence <= mark]
         self._failures = [failure for failure in self._failures if failure[0] > mark]
         return told
-
-    def ended(self) -> list[tuple[str, Bits]]:
-        """The bits that met a fate since the last time this was asked: (table, address -> bits)."""
-        if not self._ended:
-            return []
-        ended, self._ended = self._ended, []
-        return ended
 
     # -- inside
 

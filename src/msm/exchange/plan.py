@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from msm.exchange.ledger import Entry, Ledger
@@ -161,7 +161,7 @@ def next_write(
     ledger: Ledger,
     limits: Mapping[str, int],
     *,
-    blocked: Container[tuple[str, int]] = (),
+    blocked: Collection[tuple[str, int]] = (),
     alone: int = 0,
 ) -> Write | MaskWrite | None:
     """The next request that brings assignments to the device, the oldest assignment first.
@@ -184,18 +184,19 @@ def next_write(
     first, end = oldest.reach
     bits: dict[int, int] = {}
     for entry in waiting:
-        low, high = entry.reach
-        if entry is not oldest and (
-            oldest.sequence <= alone or entry.values is not None or entry.table != table or low > end or high < first
-        ):
-            break
-        low, high = min(first, low), max(end, high)
-        if high - low > limit or any((table, at) in blocked for at in range(low, high)):
+        low, high = first, end
+        if entry is not oldest:
+            low, high = entry.reach
+            stranger = entry.values is not None or entry.table != table
+            if oldest.sequence <= alone or stranger or low > end or high < first:
+                break
+            low, high = min(first, low), max(end, high)
+        if high - low > limit or (blocked and any((table, at) in blocked for at in range(low, high))):
             break
         first, end = low, high
         for at, part in entry.waiting.items():
             bits[at] = bits.get(at, 0) | part
-        if all(bits.get(at) == full for at in range(first, end)):
+        if list(bits.values()).count(full) == end - first:
             run = first, end
     if run is not None:
         return Write(table, run[0], run[1] - run[0])
@@ -203,7 +204,7 @@ def next_write(
 
 
 def _part(
-    ledger: Ledger, oldest: Entry, limit: int, blocked: Container[tuple[str, int]], alone: int
+    ledger: Ledger, oldest: Entry, limit: int, blocked: Collection[tuple[str, int]], alone: int
 ) -> Write | MaskWrite | None:
     """What to write where the oldest assignment does not cover whole cells, or is longer than a request."""
     table = oldest.table

@@ -49,6 +49,8 @@ class Polling:
     def __init__(self, period: float) -> None:
         self._period = period
         self._rounds: dict[float, Round] = {period: Round(period)}
+        self.has_idle = True
+        """Is there a round without blocks?"""
 
     def plan(self, blocks: Mapping[float, Sequence[Read]], now: float) -> None:
         """The blocks of each period, from now on."""
@@ -72,6 +74,7 @@ class Polling:
         if self._period not in blocks:
             self._rounds[self._period].blocks = []
             self._rounds[self._period].queue.clear()
+        self.has_idle = not all(round_.blocks for round_ in self._rounds.values())
 
     def restart(self) -> None:
         """Nothing is asked for, and everything is due: there is a new connection."""

@@ -193,6 +193,8 @@ def assigner(codec: Codec[Any], image: Image, span: Span, region: Region) -> Set
     def otherwise(value: Any) -> None:
         image.assign(span, region, encode(value, name))
 
+    if span.command:
+        return otherwise  # each one counts
     if region.bits == (1 << 8 * region.size) - 1:
         if type(codec) is IntCodec and not codec.rearranges:
             return _whole_assigner(codec, image, span, region, otherwise)
@@ -206,6 +208,7 @@ def assigner(codec: Codec[Any], image: Image, span: Span, region: Region) -> Set
 
 def _whole_assigner(codec: IntCodec, image: Image, span: Span, region: Region, otherwise: Setter) -> Setter:
     buffer, lock, concerned, backlog, at = image.buffer, image.lock, image.concerned, image.backlog, region.offset
+    journals, note, ring = image.journals, image.note, image.ring
     (low, high), pack_into = codec.limits, _struct(codec).pack_into
 
     def assign(value: Any) -> None:
@@ -215,7 +218,15 @@ def _whole_assigner(codec: IntCodec, image: Image, span: Span, region: Region, o
                     pack_into(buffer, at, value)
                     if backlog.last is not span:
                         backlog.mark(span, region)
-                    return
+                    if not journals:
+                        return
+                    note(span)
+                    done = True
+                else:
+                    done = False
+            if done:
+                ring()
+                return
         otherwise(value)
 
     return assign
@@ -224,6 +235,7 @@ def _whole_assigner(codec: IntCodec, image: Image, span: Span, region: Region, o
 def _shuffled_assigner(codec: IntCodec, image: Image, span: Span, region: Region, otherwise: Setter) -> Setter:
     """Of 32 bits whose words run in one direction and the bytes in them in the other."""
     buffer, lock, concerned, backlog, at = image.buffer, image.lock, image.concerned, image.backlog, region.offset
+    journals, note, ring = image.journals, image.note, image.ring
     low, high = (each >> 16 for each in codec.limits)  # small numbers are compared faster
     order, upper = "<" if codec.byteorder == "little" else ">", "h" if codec.signed else "H"
     low_first = codec.byteorder == "big"
@@ -239,7 +251,15 @@ def _shuffled_assigner(codec: IntCodec, image: Image, span: Span, region: Region
                         pack_into(buffer, at, most, value & 0xFFFF)
                     if backlog.last is not span:
                         backlog.mark(span, region)
-                    return
+                    if not journals:
+                        return
+                    note(span)
+                    done = True
+                else:
+                    done = False
+            if done:
+                ring()
+                return
         otherwise(value)
 
     return assign
@@ -247,6 +267,7 @@ def _shuffled_assigner(codec: IntCodec, image: Image, span: Span, region: Region
 
 def _bit_assigner(bit: int, image: Image, span: Span, region: Region, otherwise: Setter) -> Setter:
     buffer, lock, concerned, backlog, at = image.buffer, image.lock, image.concerned, image.backlog, region.offset
+    journals, note, ring = image.journals, image.note, image.ring
     others = 0xFF & ~bit
 
     def assign(value: Any) -> None:
@@ -256,7 +277,15 @@ def _bit_assigner(bit: int, image: Image, span: Span, region: Region, otherwise:
                     buffer[at] = buffer[at] | bit if value else buffer[at] & others
                     if backlog.last is not span:
                         backlog.mark(span, region)
-                    return
+                    if not journals:
+                        return
+                    note(span)
+                    done = True
+                else:
+                    done = False
+            if done:
+                ring()
+                return
         otherwise(value)
 
     return assign
@@ -264,6 +293,7 @@ def _bit_assigner(bit: int, image: Image, span: Span, region: Region, otherwise:
 
 def _bytes_assigner(image: Image, span: Span, region: Region, encode: Encoder) -> Setter:
     buffer, lock, concerned, backlog, at = image.buffer, image.lock, image.concerned, image.backlog, region.offset
+    journals, note, ring = image.journals, image.note, image.ring
     name, end = span.name, at + region.size
 
     def assign(value: Any) -> None:
@@ -273,7 +303,15 @@ def _bytes_assigner(image: Image, span: Span, region: Region, encode: Encoder) -
                 buffer[at:end] = data
                 if backlog.last is not span:
                     backlog.mark(span, region)
-                return
-        image.assign(span, region, data)
+                if not journals:
+                    return
+                note(span)
+                done = True
+            else:
+                done = False
+        if done:
+            ring()
+        else:
+            image.assign(span, region, data)
 
     return assign

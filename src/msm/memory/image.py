@@ -87,8 +87,6 @@ class Image:
     """The memory itself: bytes, a lock, and the journals of what was assigned."""
 
     __slots__ = (
-        "_followed",
-        "_journals",
         "_protected",
         "_watchers",
         "backlog",
@@ -96,6 +94,8 @@ class Image:
         "concerned",
         "exclusive",
         "health",
+        "heeded",
+        "journals",
         "lock",
         "on_stale",
         "protection",
@@ -121,16 +121,18 @@ class Image:
         self.special: list[object] = []
         """Not empty while reading a variable is more than a look into the buffer."""
         self.concerned: list[object] = []
-        """Not empty while an assignment is more than a change of the buffer: for a block that is open, for those who
-        listen. Under the lock nobody begins or ceases to listen."""
+        """Not empty while an assignment is more than a change of the buffer and a note: for a block that is open, for
+        those who watch. Under the lock nobody begins or ceases to watch."""
+        self.journals: list[Journal] = []
+        """Of those who deliver what is assigned. Under the lock nobody comes or goes."""
         self.health = Health({name: table.size for name, table in self.tables.items()})
         self.protection: Callable[[], bytearray] | None = None
         self._protected: bytearray | None = None
         self.backlog = Backlog(offset)
-        self._journals: tuple[Journal, ...] = ()
         self._watchers: tuple[Watcher, ...] = ()
-        self._followed = False
-        """Is there a journal, or a watcher?"""
+        self.heeded = True
+        """May anybody have to be told of what a remote client writes, or asked? `accept()` does that. Under the lock it
+        does not become so."""
 
     def table(self, name: str) -> Table:
         """One of the four tables.
@@ -197,9 +199,9 @@ class Image:
         with self.lock:
             self._store(region, data, "local")
             self._mark(span, region, data, done)
-            journals = self._journals
-        self._ring()
-        return len(journals) if done is not None else 0
+            many = len(self.journals)
+        self.ring()
+        return many if done is not None else 0
 
     def assign_all(self, assignments: Sequence[Assignment]) -> None:
         """Several assignments that become one for every reader."""
@@ -214,7 +216,7 @@ class Image:
             self._store(Region(offset, end - offset, (1 << 8 * (end - offset)) - 1), bytes(together), "local")
             for span, region, data in assignments:
                 self._mark(span, region, data)
-        self._ring()
+        self.ring()
 
     def accept(
         self,
@@ -240,31 +242,17 @@ class Image:
             cells = change(self.read(table, address, count))
             self._store(region, self._align(span, cells), "remote")
             self.backlog.forget(region)
-            journals = self._journals
-            if journals:
+            many = len(self.journals)
+            if many:
                 named = span._replace(name=f"{table}[{address}]")
                 order: Literal["big", "little"] = "big" if self.tables[table].width == 16 else "little"
-                for journal in journals:
+                for journal in self.journals:
                     if done is None:
                         journal.mark(named)
                     else:
                         journal.command(named, int.from_bytes(cells, order), done)
-        self._ring()
-        return len(journals) if done is not None else 0
-
-    def accept_words(self, start: int, words: bytes | bytearray) -> bool:
-        """Whole words that a remote client writes, from byte `start` of the buffer, where nobody is to be told.
-
-        :returns: False where nothing was done, since somebody is to be told, or asked: `accept()` does that.
-        """
-        backlog = self.backlog
-        with self.lock:
-            if self._followed or (self._protected is not NOTHING and self._protect() is not NOTHING):
-                return False
-            self.buffer[start : start + len(words)] = words
-            if backlog.last is not None or backlog.spans:
-                backlog.forget(Region(start, len(words), (1 << 8 * len(words)) - 1))
-        return True
+        self.ring()
+        return many if done is not None else 0
 
     def merge(self, table: str, address: int, count: int, change: Callable[[bytes], bytes]) -> None:
         """What a poll brings: noted for nobody, since it is the device's own.
@@ -278,7 +266,7 @@ class Image:
                 return
             span = Span(table, address, count, self._all(table, count), "")
             self._store(self.region(span), self._align(span, merged), "device")
-        self._ring()
+        self.ring()
 
     def bringer(self, read: Fresh, start: int, journal: Journal) -> Callable[[bytearray, float], bool]:
         """Takes what a poll brings, again and again, of the same whole words, where no assignment is on its way.
@@ -303,7 +291,7 @@ class Image:
                     return False
                 stamp[0] = at
                 self._store(whole, bytes(words), "device")
-            self._ring()
+            self.ring()
             return True
 
         return bring
@@ -311,12 +299,14 @@ class Image:
     def declarations_changed(self) -> None:
         """What is read-only has to be worked out anew."""
         self._protected = None
+        self.heeded = True
 
     def _protect(self) -> bytearray:
         """The bits that are read-only, worked out anew where declarations have changed."""
         if self._protected is None:
             protected = NOTHING if self.protection is None else self.protection()
             self._protected = protected if any(protected) else NOTHING
+            self._heed()
         return self._protected
 
     def _check_writable(self, span: Span, region: Region) -> None:
@@ -341,13 +331,15 @@ class Image:
 
     def _listeners_changed(self) -> None:
         """The lock is held."""
-        followed = bool(self._journals or self._watchers)
-        if followed is not self._followed:
-            self._followed = followed
-            if followed:
-                self.concerned.append("listeners")
+        self._heed()
+        if bool(self._watchers) is not ("watchers" in self.concerned):
+            if self._watchers:
+                self.concerned.append("watchers")
             else:
-                self.concerned.remove("listeners")
+                self.concerned.remove("watchers")
+
+    def _heed(self) -> None:
+        self.heeded = bool(self.journals or self._watchers) or self._protected is not NOTHING
 
     def delivered(self, span: Span) -> None:
         """These bits met their fate at a device: a later client need not send them. The lock is held."""
@@ -358,14 +350,13 @@ class Image:
         with self.lock:
             for span, bits in self.backlog.remaining().items():
                 journal.mark(span._replace(mask=self._cells(span, bits), command=False))
-            held = (other for other in self._journals if other.held)
-            self._journals = (*held, journal)
+            self.journals[:] = [*(other for other in self.journals if other.held), journal]
             self._listeners_changed()
 
     def detach(self, journal: Journal) -> None:
         """No longer note assignments in this journal. What it did not deliver stays for the next one."""
         with self.lock:
-            self._journals = tuple(other for other in self._journals if other is not journal)
+            self.journals[:] = [other for other in self.journals if other is not journal]
             self._listeners_changed()
 
     def region(self, span: Span) -> Region:
@@ -396,9 +387,14 @@ class Image:
     def _all(self, table: str, count: int) -> int:
         return (1 << count * self.tables[table].width) - 1
 
+    def note(self, span: Span) -> None:
+        """For those who deliver: it was assigned. The lock is held; when it is let go, `ring()`."""
+        for journal in self.journals:
+            journal.mark(span)
+
     def _mark(self, span: Span, region: Region, data: bytes, done: Done | None = None) -> None:
         self.backlog.mark(span, region)
-        for journal in self._journals:
+        for journal in self.journals:
             if span.command or done is not None:
                 journal.command(span, self._value(span, region, data), done)
             else:
@@ -434,8 +430,9 @@ class Image:
             if (int.from_bytes(before, "big") ^ int.from_bytes(after, "big")) & place.bits:
                 watcher.note(place, before, after, origin, at)
 
-    def _ring(self) -> None:
-        for journal in self._journals:
+    def ring(self) -> None:
+        """Tell those who deliver and those who watch that there is something for them."""
+        for journal in self.journals.copy():  # others may come or go
             journal.ring()
         for watcher in self._watchers:
             watcher.ring()

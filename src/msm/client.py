@@ -442,7 +442,8 @@ class AsyncModbusClient(Calls):
     def _drain(self) -> float:
         """Enter what was assigned. Returns what time it is."""
         assert self._loop is not None
-        self._end_sweep()
+        if self._sweeping is not None and self._sweeping.under_way:
+            self._end_sweep()
         now = self._loop.time()
         for unit in self._units.values():
             unit.drain(now)
@@ -514,7 +515,8 @@ class AsyncModbusClient(Calls):
         else:
             if self._waiters:
                 self._notify()
-            self._arm(waking)
+            if waking < self._timer_at:
+                self._arm(waking)
 
     def _send_next(self, now: float) -> bool:
         """Send one request: a call of the application, or what the units want, in turn."""
@@ -552,14 +554,14 @@ class AsyncModbusClient(Calls):
     def _on_time(self) -> None:
         assert self._loop is not None
         self._timer, self._timer_at = None, math.inf
-        now = self._loop.time()
         if self._sweeping is not None and self._sweeping.under_way:
             due = min(self._wanted_at, self._sweeping.asked_at + self.settings.timeout)
-            if now < due:
+            if self._loop.time() < due:
                 self._arm(due)  # what was waited for when the timer was set has come, and more was asked
                 return
             self._end_sweep()
         if self._out:
+            now = self._loop.time()
             for transaction, outstanding in [(t, each) for t, each in self._out.items() if each.deadline <= now]:
                 if transaction in self._out:
                     self._on_timeout(transaction, outstanding, now)

@@ -96,7 +96,7 @@ class Sweeping:
         self.under_way = False
         self._channel.express = None
         first = self._link.transaction
-        self._link.transaction = _after(first, sweep.sent - 1)
+        self._link.transaction = (first + sweep.sent - 1) % 0xFFFF + 1
         complete = sweep.done == len(sweep.reads)
         jobs = self._unit.swept(sweep, self.heard_at if complete else self._link.time(), self.heard_at)
         if not jobs:

@@ -270,7 +270,7 @@ class World:
         jobs = device.jobs
         numbers = sorted({*device._unsure.values(), *(job.number for job in jobs)})
         rank = {number: at for at, number in enumerate(numbers)}
-        entries = sorted(device.ledger._open.values(), key=lambda entry: entry.sequence)
+        entries = sorted(device.ledger.open.values(), key=lambda entry: entry.sequence)
         place = {entry.sequence: at for at, entry in enumerate(entries)}
 
         def of(job: Job) -> tuple[object, ...]:

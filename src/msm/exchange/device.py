@@ -284,7 +284,7 @@ class Device:
         They count as sent when the engine says so. Before anything else is reported or asked, `swept()` ends it.
         """
         quiet = (
-            self.ledger.is_settled
+            not self.ledger.open
             and self._pulled
             and not self._jobs
             and self._window == self._window_most
@@ -292,7 +292,7 @@ class Device:
             and not self._unsure
             and not self._beats
             and self._fresh_word is None
-            and self.holes.next_probe() == math.inf
+            and not self.holes.found
         )
         if not quiet or (run := self._polling.take_run(now, self._sweepable)) is None:
             return None
@@ -681,7 +681,7 @@ class Device:
         if round_ is None:
             return
         self._pulled = self._pulled or self._polling.pulled
-        if self._polling.is_base(round_):
+        if round_.period == self._terms.period:
             self.stats.cycle(now, round_.began_at)
 
     def _replan(self, now: float) -> None:

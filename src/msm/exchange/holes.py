@@ -25,12 +25,13 @@ class Holes:
     """What cannot be read, and where blocks are cut to find it."""
 
     def __init__(self) -> None:
-        self._holes: dict[tuple[str, int], Hole] = {}
+        self.found: dict[tuple[str, int], Hole] = {}
+        """By table and address."""
         self._cuts: dict[str, set[int]] = {}
 
     def add(self, table: str, address: int, cells: int, cause: str, now: float) -> None:
         """These cells are refused, and there is nothing smaller to ask for."""
-        self._holes[table, address] = Hole(table, address, cells, cause, FIRST_PROBE, now + FIRST_PROBE)
+        self.found[table, address] = Hole(table, address, cells, cause, FIRST_PROBE, now + FIRST_PROBE)
 
     def cut(self, table: str, address: int) -> None:
         """A block that is refused is asked for in two parts."""
@@ -38,7 +39,7 @@ class Holes:
 
     def refused_again(self, table: str, address: int, cells: int, now: float, cut: int | None = None) -> None:
         """A hole was asked for and is still one; or a part of it, where there is a place to cut it in two."""
-        hole = self._holes.get((table, address))
+        hole = self.found.get((table, address))
         if hole is None or hole.cells != cells:
             return
         if cut is None:
@@ -47,27 +48,27 @@ class Holes:
             return
         for first, end in ((address, cut), (cut, address + cells)):
             self.add(table, first, end - first, hole.cause, now)
-            self._holes[table, first].due = now
+            self.found[table, first].due = now
         self.cut(table, cut)
 
     def heal(self, table: str, address: int, cells: int) -> bool:
         """These cells were read. Returns whether that fills a hole."""
-        if not self._holes:
+        if not self.found:
             return False
         healed = [
             key
-            for key, hole in self._holes.items()
+            for key, hole in self.found.items()
             if key[0] == table and address <= hole.address and hole.address + hole.cells <= address + cells
         ]
         for key in healed:
-            del self._holes[key]
-        if healed and not any(hole.table == table for hole in self._holes.values()):
+            del self.found[key]
+        if healed and not any(hole.table == table for hole in self.found.values()):
             self._cuts.pop(table, None)
         return bool(healed)
 
     def probe(self, now: float) -> tuple[str, int, int] | None:
         """A hole whose time to be asked for has come."""
-        for hole in self._holes.values():
+        for hole in self.found.values():
             if hole.due <= now:
                 hole.due = now + hole.pause
                 return hole.table, hole.address, hole.cells
@@ -75,15 +76,15 @@ class Holes:
 
     def next_probe(self) -> float:
         """When `probe()` has something."""
-        if not self._holes:
+        if not self.found:
             return math.inf
-        return min((hole.due for hole in self._holes.values()), default=math.inf)
+        return min((hole.due for hole in self.found.values()), default=math.inf)
 
     def cells(self, table: str) -> frozenset[int]:
         """The cells of a table that are left out."""
         return frozenset(
             at
-            for hole in self._holes.values()
+            for hole in self.found.values()
             if hole.table == table
             for at in range(hole.address, hole.address + hole.cells)
         )
@@ -94,4 +95,4 @@ class Holes:
 
     def known(self) -> list[Hole]:
         """All holes, in the order of their addresses."""
-        return sorted(self._holes.values(), key=lambda hole: (hole.table, hole.address))
+        return sorted(self.found.values(), key=lambda hole: (hole.table, hole.address))

@@ -66,7 +66,8 @@ class Ledger:
         self.rejected = 0
         self.expired = 0
         self.unknown = 0
-        self._open: dict[int, Entry] = {}
+        self.open: dict[int, Entry] = {}
+        """The entries without a fate, by the order of their assignment; heartbeats too."""
         self._waiting: dict[int, Entry] = {}
         self._owners: dict[tuple[str, int], list[Entry]] = {}
         self._sequence = 0
@@ -79,12 +80,7 @@ class Ledger:
     @property
     def pending(self) -> int:
         """Assignments that have no fate yet: not sent, or sent and not answered."""
-        return len(self._open) - self._uncounted
-
-    @property
-    def is_settled(self) -> bool:
-        """Is there nothing without a fate, heartbeats included?"""
-        return not self._open
+        return len(self.open) - self._uncounted
 
     @property
     def total(self) -> int:
@@ -134,7 +130,7 @@ class Ledger:
     def _enter(self, entry: Entry) -> None:
         for at, part in entry.waiting.items():
             self._take_over(entry.table, at, part)
-        self._open[entry.sequence] = self._waiting[entry.sequence] = entry
+        self.open[entry.sequence] = self._waiting[entry.sequence] = entry
         for at in entry.waiting:
             self._owners.setdefault((entry.table, at), []).append(entry)
 
@@ -244,7 +240,7 @@ class Ledger:
     def take_back(self, shipment: Shipment) -> None:
         """This did not reach the device: it is to be sent again in its old place, unless it was assigned anew."""
         for entry, bits in shipment:
-            if entry.sequence not in self._open:
+            if entry.sequence not in self.open:
                 continue
             _remove(entry.sent, bits)
             for at, part in bits.items():
@@ -262,7 +258,7 @@ class Ledger:
     def settle(self, shipment: Shipment, fate: Fate, cause: str = "", code: int = 0) -> None:
         """The device answered, or did not. A failed entry is told to the next `flush()`."""
         for entry, bits in shipment:
-            if entry.sequence not in self._open:
+            if entry.sequence not in self.open:
                 continue
             _remove(entry.sent, bits)
             self.ended.append((entry.table, bits))
@@ -286,7 +282,7 @@ class Ledger:
 
     def settled(self, mark: int) -> bool:
         """Has everything that was entered before the mark met its fate?"""
-        return next(iter(self._open), mark + 1) > mark
+        return next(iter(self.open), mark + 1) > mark
 
     def failures(self, mark: int) -> list[tuple[str, str]]:
         """What did not arrive of all that was entered before the mark: (name, cause), each told once."""
@@ -312,7 +308,7 @@ class Ledger:
                 if not owners:
                     del self._owners[entry.table, at]
         if not entry.waiting and not entry.sent:
-            del self._open[entry.sequence]
+            del self.open[entry.sequence]
             self._commands.pop(entry.sequence, None)
             if entry.counted:
                 setattr(self, fate, getattr(self, fate) + 1)

@@ -199,10 +199,6 @@ class Polling:
         """Have all rounds that began after the ticket been completed?"""
         return all(self._rounds[period].done >= wanted for period, wanted in ticket.items() if period in self._rounds)
 
-    def is_base(self, round_: Round) -> bool:
-        """Is it the round of the client's own period?"""
-        return round_.period == self._period
-
     @property
     def pulled(self) -> bool:
         """Has every round been completed, with some answer, since `restart()`?"""

@@ -642,6 +642,8 @@ def test_ctrl_c_just_as_a_start_has_succeeded_leaves_a_door_that_can_be_run(
             door.run()
     wait_until(lambda: len(workers()) == 1)
     door.run()
+    with ModbusClient(near, server.endpoint if who == "client" else door.endpoint) as client:
+        client.refresh()
     door.kill()
 
 

@@ -143,6 +143,7 @@ class AsyncModbusServer:
         if self._task is not None or self._stopped:
             raise StateError(f"{self.endpoint}: a server runs once, make a new one")
         bound: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stop = asyncio.Event()  # an earlier start that was given up may have been in another event loop
         self._task = asyncio.create_task(self._serve(bound), name=f"msm server {self.endpoint}")
         try:
             async with asyncio.timeout(wait or None):

@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ LOADS = [(1, 1), (8, 1), (64, 1), (1, 16), (8, 16), (64, 16)]
 PARTS = ("servers", "connections", "clients", "many", "attributes", "latency", "imports")
 
 
-def run(plan: measure.Plan, parts: list[str], *, quick: bool) -> dict[str, Any]:
-    """All parts, as JSON can hold them."""
+def run(plan: measure.Plan, parts: list[str], save: Callable[[dict[str, Any]], object], *, quick: bool) -> None:
+    """All parts, as JSON can hold them, saved after each: one that fails late does not take the others with it."""
 
     def plain(results: measure.Results) -> dict[str, Any]:
         return {
@@ -32,26 +33,30 @@ def run(plan: measure.Plan, parts: list[str], *, quick: bool) -> dict[str, Any]:
         }
 
     found: dict[str, Any] = {"machine": report.machine()}
+
+    def keep(more: dict[str, Any]) -> None:
+        found.update(more)
+        save(found)
+
     if "servers" in parts:
         contenders = ("C, epoll", "libmodbus", "msm", "pymodbus") if quick else measure.SERVERS
         operations = ["fc03-125", "fc23-10"] if quick else OPERATIONS
         rates, costs, kernel = measure.servers(plan, operations, [(8, 1), (8, 16)] if quick else LOADS, contenders)
-        found |= {"servers": plain(rates), "servers: cpu us": plain(costs), "servers: kernel us": plain(kernel)}
+        keep({"servers": plain(rates), "servers: cpu us": plain(costs), "servers: kernel us": plain(kernel)})
     if "connections" in parts:
-        found["connections: kB"] = plain(measure.connections(plan, [8] if quick else [64, 250]))
+        keep({"connections: kB": plain(measure.connections(plan, [8] if quick else [64, 250]))})
     if "clients" in parts:
         rates, costs = measure.clients(plan, [125, 1000] if quick else [10, 125, 1000, 10_000], [1, 16])
-        found |= {"clients": plain(rates), "clients: cpu us": plain(costs)}
+        keep({"clients": plain(rates), "clients: cpu us": plain(costs)})
     if "many" in parts:
         shares, errors, memory = measure.many(plan, [20] if quick else [1, 100, 500, 1000], 1.0 if quick else 5.0)
-        found |= {"many: cpu": plain(shares), "many: p99 ms": plain(errors), "many: kB": plain(memory)}
+        keep({"many: cpu": plain(shares), "many: p99 ms": plain(errors), "many: kB": plain(memory)})
     if "attributes" in parts:
-        found["attributes"] = attributes.measure(500) if quick else attributes.measure()
+        keep({"attributes": attributes.measure(500) if quick else attributes.measure()})
     if "latency" in parts:
-        found["latency"] = latency(plan, 50 if quick else 400)
+        keep({"latency": latency(plan, 50 if quick else 400)})
     if "imports" in parts:
-        found["imports"] = plain(measure.imports(plan))
-    return found
+        keep({"imports": plain(measure.imports(plan))})
 
 
 def latency(plan: measure.Plan, times: int) -> dict[str, list[float]]:
@@ -74,17 +79,22 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="of each measurement")
-    parser.add_argument("--json", type=Path, help="a file for all figures")
+    parser.add_argument("--json", type=Path, help="a file for all figures, written after each part")
     parser.add_argument("--plots", type=Path, help="a folder for plots; needs all parts")
     parser.add_argument("--page", action="store_true", help="write table, plots and figures into the documentation")
     given = parser.parse_args()
+    found: dict[str, Any] = {}
+
+    def save(so_far: dict[str, Any]) -> None:
+        found.update(so_far)
+        if given.json:
+            given.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
     with tempfile.TemporaryDirectory() as folder:
         programs = measure.build(Path(folder))
         rounds, seconds = (1, 0.1) if given.quick else (given.rounds, given.seconds)
         plan = measure.Plan(rounds, seconds, programs, lambda text: print(text, file=sys.stderr, flush=True))
-        found = run(plan, given.only, quick=given.quick)
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        run(plan, given.only, save, quick=given.quick)
     print(report.table(found))
     if given.plots:
         report.plot(found, given.plots)

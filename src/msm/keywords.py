@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from msm.errors import DeclarationError
-from msm.exchange.device import Terms
+from msm.exchange.job import Terms
 from msm.exchange.plan import MAX_READ_WORDS, MAX_WRITE_WORDS, WIDTH, Read
 from msm.exchange.schedule import backoff as default_backoff
 from msm.functions import Functions

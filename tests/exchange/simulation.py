@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 from msm import LinkState, MemoryStore
-from msm.exchange.device import Job
+from msm.exchange.job import Job
 from msm.keywords import ClientKeywords, ClientSettings
 from msm.memory.journal import Journal, Span
 from msm.memory.store import bound_of, image_of

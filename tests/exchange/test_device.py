@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msm.exchange.device import BUSY_PAUSE, Device, Job, Terms
+from msm.exchange.device import BUSY_PAUSE, Device
+from msm.exchange.job import Job, Terms
 from msm.exchange.plan import MaskWrite, Piece, Read, Write
 
 READ_ALL = Read("holding", 0, 8)

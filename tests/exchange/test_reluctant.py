@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from msm.exchange.device import Device, Job, Terms
+from msm.exchange.device import Device
 from msm.exchange.features import SILENT_MASK_WRITES, Features
+from msm.exchange.job import Job, Terms
 from msm.exchange.plan import MaskWrite, Read, Write
 
 BITS = MaskWrite("holding", 3, 0x00FF)

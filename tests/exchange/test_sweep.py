@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from msm.exchange.device import Device, Terms
+from msm.exchange.device import Device
+from msm.exchange.job import Terms
 from msm.exchange.plan import Piece, Read
 
 BLOCKS = [Read("holding", 0, 125), Read("holding", 125, 125), Read("holding", 250, 50)]

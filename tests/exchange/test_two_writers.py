@@ -34,7 +34,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from msm.exchange.device import Device, Job, Terms
+from msm.exchange.device import Device
+from msm.exchange.job import Job, Terms
 from msm.exchange.plan import MaskWrite, Read, Write
 
 MINE, THEIRS = 0x0001, 0x0100
@@ -268,7 +269,7 @@ class World:
     def key(self) -> tuple[object, ...]:
         device = self.device
         jobs = device.jobs
-        numbers = sorted({*device._unsure.values(), *(job.number for job in jobs)})
+        numbers = sorted({*device._writing.unsure.values(), *(job.number for job in jobs)})
         rank = {number: at for at, number in enumerate(numbers)}
         entries = sorted(device.ledger.open.values(), key=lambda entry: entry.sequence)
         place = {entry.sequence: at for at, entry in enumerate(entries)}
@@ -289,10 +290,11 @@ class World:
             self.settled, self.raced, self.reported, tuple((m.data, m.stale, of(m.job)) for m in self.requests),
             tuple((m.data, m.reply, m.stale, of(m.job)) for m in self.replies), tuple(of(job) for job in jobs),
             tuple((tuple(e.waiting.items()), tuple(e.sent.items())) for e in entries), bool(ledger.unknown), rounds,
-            tuple((cell, rank[number]) for cell, number in sorted(device._unsure.items())),
+            tuple((cell, rank[number]) for cell, number in sorted(device._writing.unsure.items())),
             device.features.mask_write, device.features._silent_mask_writes, device._pulled, device._wrote_last,
-            device._quiet, device._fresh_word, device._window, device._window_most, device._one_by_one,
-            device._writing is not None, device._known.recall("holding", 0, 1), device._alone in place,
+            device._writing.quiet, device._writing.fresh_word, device._window, device._window_most, device._one_by_one,
+            device._writing.job is not None, device._known.recall("holding", 0, 1),
+            device._writing._one_by_one in place,
         )  # fmt: skip
 
 

@@ -25,7 +25,10 @@ MODULES = {
 ROOMS = ("memory", "exchange", "wire")
 # `unit` is the half of the client that knows one store, `servant` that of the server; `peer` is one of its clients.
 # `beside` and `diagnostics` answer what moves no memory; `calls` asks for it.
-ENGINES = ("server", "peer", "express", "servant", "beside", "diagnostics", "client", "calls", "unit", "sweeping")
+ENGINES = (
+    "server", "peer", "express", "servant", "beside", "diagnostics",
+    "client", "conversation", "sweeping", "calls", "unit",
+)  # fmt: skip
 DOORS = ("sync", "worker", "cli", "web", "testing", "pytest_plugin", "__main__")
 # What engines and doors take, and how they log: these choose nothing and carry nothing.
 SHARED = ("keywords", "functions", "roles", "reporting")

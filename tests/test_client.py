@@ -1054,9 +1054,9 @@ async def test_small_messages_are_not_held_back() -> None:
         AsyncModbusServer(MemoryStore(4), FREE) as server,
         AsyncModbusClient(MemoryStore(4), server.endpoint) as client,
     ):
-        assert client._link is not None
+        assert client._conversation.link is not None
         (peer,) = server._peers
-        for channel in (client._link._channel, peer._channel):
+        for channel in (client._conversation.link._channel, peer._channel):
             assert channel is not None
             sock = channel.transport.get_extra_info("socket")
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -75,15 +75,15 @@ class Rig:
         link = ClientLink(self.client._endpoint, 60.0)
         self.channel = StreamChannel(link, MbapFramer())
         self.channel.connection_made(self.plant)  # type: ignore[arg-type]
-        client = self.client
-        client._loop = asyncio.get_running_loop()
-        client._link, client._most_out = link, window
-        link.handle(client._on_reply, lambda cause: None)
-        self.unit = client._units[1]
+        self.talk = talk = self.client._conversation
+        talk.attach(asyncio.get_running_loop())
+        talk.link, talk._most_out = link, window
+        link.handle(talk.on_reply, lambda cause: None)
+        self.unit = self.client._units[1]
         self.unit.connected(0.0)
         if express:
-            client._sweeping = Sweeping(self.unit, link, client._end_sweep, client._on_swept)
-        client._pump()
+            talk._sweeping = Sweeping(self.unit, link, talk._end_sweep, talk._on_swept)
+        talk.step()
 
     def receive(self, data: bytes) -> None:
         while data:
@@ -95,7 +95,7 @@ class Rig:
 
     def poll(self) -> None:
         self.unit.device.poll_now()
-        self.client._pump()
+        self.talk.step()
 
     async def settle(self) -> None:
         """Let the device answer until nothing is left."""
@@ -105,8 +105,8 @@ class Rig:
             await asyncio.sleep(0)
 
     def close(self) -> None:
-        self.client._link = None
-        self.client._arm(float("inf"))
+        self.talk.link = None
+        self.talk._arm(float("inf"))
 
 
 events = st.one_of(
@@ -159,7 +159,7 @@ def test_whatever_happens_memory_and_device_are_the_same_in_the_end(
                 rig.poll()
         for _ in range(4):  # pauses of a busy device are over
             rig.unit.device._hold = float("-inf")
-            rig.client._pump()
+            rig.talk.step()
             await rig.settle()
         rig.poll()
         await rig.settle()
@@ -181,10 +181,10 @@ async def test_the_short_way_is_taken() -> None:
     rig = Rig(express=True, window=1)
     await rig.settle()
     rig.poll()
-    assert rig.client._sweeping is not None
+    assert rig.talk._sweeping is not None
     taken = 0
     while rig.plant.waiting:
-        taken += rig.client._sweeping.under_way
+        taken += rig.talk._sweeping.under_way
         rig.receive(rig.plant.answer())
     assert taken == 3, "three blocks"
     assert rig.client.stats.cycles == 2
@@ -196,7 +196,7 @@ async def test_a_poll_sets_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     """That of the next poll serves for the time limit of the replies too, where it comes before that."""
     rig = Rig(express=True, window=1, period=10)
     await rig.settle()
-    rig.client._arm(math.inf)
+    rig.talk._arm(math.inf)
     loop = asyncio.get_running_loop()
     call_at, times = loop.call_at, []
 
@@ -219,10 +219,10 @@ async def test_a_round_that_takes_longer_than_its_period_is_not_cut_short() -> N
     await rig.settle()
     rig.poll()
     rig.receive(rig.plant.answer())
-    due = rig.client._timer_at
-    await until(lambda: rig.client._timer_at > due)  # it has fired, and waits for the reply now
-    assert rig.client._sweeping is not None
-    assert rig.client._sweeping.under_way
+    due = rig.talk._timer_at
+    await until(lambda: rig.talk._timer_at > due)  # it has fired, and waits for the reply now
+    assert rig.talk._sweeping is not None
+    assert rig.talk._sweeping.under_way
     assert len(rig.plant.waiting) == 1
     rig.close()
 

@@ -424,7 +424,7 @@ def test_kill_while_another_thread_waits_in_run(near: MemoryStore, silent_peer: 
     client = ModbusClient(near, silent_peer, linger=0.0)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(client.run, 30.0)
-        wait_until(lambda: "no answer yet" in client._engine._trouble)
+        wait_until(lambda: "no answer yet" in client._engine._conversation.trouble)
         client.kill()
         with pytest.raises(StateError, match=r"killed|stopped"):
             running.result(PATIENCE)
@@ -443,7 +443,7 @@ def test_kill_while_another_thread_waits(near: MemoryStore, verb: str) -> None:
     near.CONTROL_WORD = 1
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(getattr(client, verb), 30.0)
-        wait_until(lambda: client._engine._waiters or client._engine._calls)
+        wait_until(lambda: client._engine._conversation.waiters or client._engine._conversation.calls)
         client.kill()
         with pytest.raises(StateError):
             waiting.result(PATIENCE)
@@ -480,7 +480,7 @@ def test_ctrl_c_during_run_leaves_nothing(near: MemoryStore, silent_peer: str) -
     assert main is not None and threading.current_thread() is threading.main_thread()
 
     def interrupt() -> None:
-        wait_until(lambda: "no answer yet" in client._engine._trouble)
+        wait_until(lambda: "no answer yet" in client._engine._conversation.trouble)
         signal.pthread_kill(main, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)

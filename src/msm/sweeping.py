@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
-from msm.exchange.device import Job
+from msm.exchange.job import Job
 from msm.exchange.plan import Read
 from msm.exchange.sweep import Sweep
 from msm.unit import Unit

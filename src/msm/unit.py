@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from msm.errors import AddressError, DeviceError, ProtocolError
 from msm.exchange.conflict import Conflict
-from msm.exchange.device import BUSY, NOT_THERE, Device, Job
+from msm.exchange.device import BUSY, NOT_THERE, Device
+from msm.exchange.job import Job
 from msm.exchange.merge import Clash
 from msm.exchange.plan import WIDTH, MaskWrite, Piece, Read
 from msm.exchange.schedule import LinkState

@@ -407,7 +407,7 @@ def blocked_loop(scale: Scale) -> tuple[str, str]:
                 for _ in range(times):
                     before = len(device.exchanges)
                     refreshing = asyncio.ensure_future(client.refresh(5))
-                    while client.stats.requests == before or not client._out:
+                    while client.stats.requests == before or not client._conversation.out:
                         await asyncio.sleep(0)
                         if refreshing.done():
                             break

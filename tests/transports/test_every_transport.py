@@ -106,7 +106,7 @@ async def test_every_function_and_its_refusals(way: Way) -> None:
         here = MemoryStore(16)
         async with AsyncModbusClient(here, way.to(server.endpoint), period=60.0, timeout=5.0, **way.client) as client:
             for request, reply in FUNCTIONS + REFUSED:
-                answered = await client._call(None, bytes.fromhex(request))
+                answered = await client._conversation.ask(None, bytes.fromhex(request))
                 assert answered == bytes.fromhex(reply), f"{request}: {answered.hex(' ')}"
 
 

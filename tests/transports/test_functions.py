@@ -520,7 +520,7 @@ async def test_calls_that_nobody_waits_for_are_not_kept() -> None:
     for _ in range(10):
         with pytest.raises(LinkTimeoutError):
             await client.read_server_id(timeout=0.001)
-    assert not client._calls
+    assert not client._conversation.calls
     await client.stop()
 
 

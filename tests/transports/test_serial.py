@@ -224,8 +224,8 @@ async def test_a_late_reply_is_not_used_for_the_next_request(kind: str, port: Pt
     port.send(frame(REPLY, 1))
     await starting
     assert here[0:2] == [0x1234, 0x5678]
-    assert client._link is not None
-    assert client._link.strays == 1
+    assert client._conversation.link is not None
+    assert client._conversation.link.strays == 1
     await client.stop()
 
 
@@ -237,7 +237,7 @@ async def test_replies_of_others_are_not_ours(kind: str, port: Pty) -> None:
     starting = asyncio.create_task(client.start(wait=PATIENCE))
     assert await port.hears(len(request)) == request
     await port.send_torn(frame(b"\x03\x04\xba\xd0\xba\xd0", 2))
-    await until(lambda: client._link is not None and client._link.strays == 1)
+    await until(lambda: client._conversation.link is not None and client._conversation.link.strays == 1)
     port.send(frame(REPLY, 1))
     await starting
     assert here[0:2] == [0x1234, 0x5678]

@@ -54,7 +54,7 @@ def what_uvloop_keeps() -> None:
 
 
 @pytest.fixture(autouse=True)
-def leak_guard() -> Iterator[None]:
+def leak_guard(what_uvloop_keeps: None) -> Iterator[None]:
     """Fails a test that leaves a thread or a socket behind."""
     threads, descriptors = _threads(), _descriptors()
     yield

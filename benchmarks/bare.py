@@ -1,4 +1,4 @@
-"""The least that asyncio can do: a protocol that checks nothing, keeps nothing in order and knows no limits.
+"""The least that asyncio can do: a protocol that checks nothing, keeps nothing in order and knows next to no limits.
 
 `python bare.py server [uvloop]` prints its port and answers function 3; `python bare.py client PORT WORDS OUTSTANDING
 SECONDS [uvloop]` polls and prints "cycles SECONDS CPU". What MSM takes beyond these is MSM's own; what these take
@@ -94,11 +94,14 @@ async def serve() -> None:
 async def poll(port: int, words: int, outstanding: int, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(lambda: Client(words, outstanding), "127.0.0.1", port)
+    # A client has to notice that nothing comes any more: while there is a timer, each wait of the loop has an end.
+    limit = loop.call_later(seconds + 60, client.transport.abort)
     cycles, began, cpu = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - began < seconds:
         await client.cycle()
         cycles += 1
     print(cycles, time.perf_counter() - began, time.process_time() - cpu, flush=True)
+    limit.cancel()
     client.transport.close()
 
 

@@ -30,6 +30,8 @@ Attend: TypeAlias = Callable[[int], bool]
 # Returns where it has stopped, the replies, and how many they are.
 _Answer: TypeAlias = Callable[[bytearray, int, int, int], tuple[int, bytes, int]]
 
+MOST_READ, MOST_WRITTEN, MOST_READ_WRITTEN = pdu.MAX_READ_WORDS, pdu.MAX_WRITE_WORDS, pdu.MAX_READ_WRITE_WORDS
+
 _WORDS = {pdu.READ_HOLDING_REGISTERS: "holding", pdu.READ_INPUT_REGISTERS: "input"}
 _BITS = {pdu.READ_COILS: "coil", pdu.READ_DISCRETE_INPUTS: "discrete"}
 
@@ -70,29 +72,32 @@ class Express:
     def _attend_by(self, now: Callable[[], float]) -> Callable[[StreamChannel, int], bool]:
         """One function for all channels: what each of many had of its own would have to be fetched each time."""
         words, answers, others, most = self._words, self._answers, self._others, self._most
-        unpack, pack, most_words = REQUEST.unpack_from, CELLS.pack, pdu.MAX_READ_WORDS
+        unpack, pack = REQUEST.unpack_from, CELLS.pack
 
         def attend(channel: StreamChannel, came: int) -> bool:
             framer = channel.framer
             buffer, start = framer.buffer, framer.start
             end = framer.end + came
             reply = b""
-            if end - start >= 12:
+            key = 0  # of no unit
+            if end - start == 12:  # as it mostly is: one request, to read words
                 transaction, length, key, address, count = unpack(buffer, start)
-                if key in words and end - start == 12:  # as it mostly is: one request, to read words
+                if key in words:
                     memory, offset, size = words[key]
-                    if length == 6 and 0 < count <= most_words and address + count <= size:
+                    if length == 6 and 0 < count <= MOST_READ and address + count <= size:
                         offset += 2 * address
                         count *= 2
                         reply = pack(transaction, 3 + count, key, count) + memory[offset : offset + count]
                         start = end
-                elif key in answers:
-                    try:
-                        start, reply, answered = answers[key](buffer, start, end, most)
-                    except Exception:  # noqa: BLE001 - whatever it is: `Servant` meets it too, logs it, and answers 04
-                        answered = 0
-                    if answered and end - start >= 12:
-                        start, reply = others(buffer, start, end, reply, most - answered)
+            elif end - start > 12:
+                key = buffer[start + 6] << 8 | buffer[start + 7]
+            if start < end and key in answers:
+                try:
+                    start, reply, answered = answers[key](buffer, start, end, most)
+                except Exception:  # noqa: BLE001 - whatever it is: `Servant` meets it too, logs it, and answers 04
+                    answered = 0
+                if answered and end - start >= 12:
+                    start, reply = others(buffer, start, end, reply, most - answered)
             if reply:
                 peer: Any = channel.owner  # a `Peer`, who has asked for this
                 peer.served = peer.attended = True
@@ -139,7 +144,7 @@ def _read_words(image: Image, name: str, key: int) -> _Answer:
         replies: list[bytes] = []
         while True:
             transaction, length, its, address, count = unpack(buffer, start)
-            if its != key or length != 6 or not 0 < count <= pdu.MAX_READ_WORDS or address + count > size:
+            if its != key or length != 6 or not 0 < count <= MOST_READ or address + count > size:
                 break
             at = offset + 2 * address
             count *= 2
@@ -227,7 +232,7 @@ def _write_words(image: Image, key: int) -> _Answer:
                     or stop > end
                     or many != 2 * count
                     or length != 7 + many
-                    or not 0 < count <= pdu.MAX_WRITE_WORDS
+                    or not 0 < count <= MOST_WRITTEN
                     or address + count > size
                 ):
                     break
@@ -265,8 +270,8 @@ def _read_write(image: Image, key: int) -> _Answer:
                     or stop > end
                     or many != 2 * written
                     or length != 11 + many
-                    or not 0 < written <= pdu.MAX_READ_WRITE_WORDS
-                    or not 0 < count <= pdu.MAX_READ_WORDS
+                    or not 0 < written <= MOST_READ_WRITTEN
+                    or not 0 < count <= MOST_READ
                     or to + written > size
                     or address + count > size
                 ):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msm.servant import Reply
 from msm.wire.channel import Channel, Framer, StreamChannel
+from msm.wire.clock import clock_of
 from msm.wire.framing import Frame, MbapFramer, Message, frame
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Peer:
         if not self._host.joined(self):
             self.abort()
         elif isinstance(channel, StreamChannel) and self._host.express is not None:
-            self._attend = self._host.express.attend(channel, self._loop.time)
+            self._attend = self._host.express.attend(channel, clock_of(self._loop))
             self._settle()
 
     def received(self, frames: list[Frame]) -> None:

@@ -168,7 +168,7 @@ class Sweeping:
                 self.heard_at = now = clock()
                 sweep.done = done
                 stats.cells += (start - began - START * (done - before)) // 2
-                more = min(window - sent + done, total - sent)
+                more = min(window - sent + done, total - sent) if window > 1 else int(sent < total)
             if not sound or done == total:
                 if sound:
                     self._finished(sweep)

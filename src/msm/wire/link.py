@@ -11,6 +11,7 @@ from typing import Any
 from msm.errors import ConnectError, ProtocolError
 from msm.wire import in_memory
 from msm.wire.channel import Channel, LineChannel, Owner, StreamChannel, channel_for
+from msm.wire.clock import clock_of
 from msm.wire.datagrams import DatagramChannel, Datagrams
 from msm.wire.endpoint import Endpoint, tls_context
 from msm.wire.framing import Frame, MbapFramer, Message, frame
@@ -37,7 +38,7 @@ class ClientLink:
         self._channel: Channel | None = None
         self.transaction = 0
         """The number of the last request."""
-        self.time = asyncio.get_running_loop().time
+        self.time = clock_of(asyncio.get_running_loop())
         self._awaited: dict[int, int] = {}
         self._on_reply: ReplyHandler = _ignore
         self._on_lost: LostHandler = _ignore_loss
@@ -114,13 +115,13 @@ class ClientLink:
 
     def _tell(self, *, request: bool, transaction: int, unit: int, pdu: bytes) -> None:
         assert self._trace is not None
-        self._trace(Message(asyncio.get_running_loop().time(), request, transaction, unit, pdu))
+        self._trace(Message(self.time(), request, transaction, unit, pdu))
 
     def forget(self, transaction: int) -> None:
         """No longer wait for this reply: if it comes late, it is dropped."""
         self._awaited.pop(transaction, None)
         self._unanswered = True
-        self._quiet_since = asyncio.get_running_loop().time()
+        self._quiet_since = self.time()
 
     def close(self) -> None:
         """Close at once; nothing that is unsent matters any more."""

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from msm import AsyncModbusClient, MemoryStore, MemoryVariable, ModbusClient
+from msm import AsyncModbusClient, MemoryStore, MemoryVariable, Message, ModbusClient
 
 TIMES = int(sys.argv[2])
 UVLOOP = "uvloop" in sys.argv
@@ -25,6 +25,8 @@ REQUEST = struct.pack(">HHHBBHHB", 1, 0, 9, 1, 16, 0, 1, 2) + b"\0\1"
 
 STAMP = struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, 65532, 4)  # when it was last written to, of the C server
 
+
+STAGES = ("it returns", "its request is ready", "the device has it")
 
 Result = TypeVar("Result")
 
@@ -79,17 +81,21 @@ class Device:
         self._sock.sendall(STAMP)
         return int.from_bytes(self._sock.recv(100)[9:], "big")
 
-    def times(self, write: Callable[[int], object]) -> float:
-        """Seconds from a call until the device has what was written."""
-        taken = []
+    def times(self, write: Callable[[int], object], ready: Callable[[], int] = time.monotonic_ns) -> list[float]:
+        """Seconds from a call until it returns, until the request is ready to be sent, until the device has it.
+
+        :param ready: tells when it was ready.
+        """
+        taken: list[tuple[int, int, int]] = []
         for number in range(TIMES):
             began = arrived = time.monotonic_ns()
             write(number)
+            returned = time.monotonic_ns()
             while arrived <= began:
                 time.sleep(0.002)
                 arrived = self.written_at()
-            taken.append((arrived - began) / 1e9)
-        return statistics.median(taken)
+            taken.append((returned - began, ready() - began, arrived - began))
+        return [statistics.median(each) / 1e9 for each in zip(*taken, strict=True)]
 
     def close(self) -> None:
         self._sock.close()
@@ -101,14 +107,24 @@ def assignment(device: Device, size: int, period: float) -> float:
     with ModbusClient(press, device.endpoint, period=period) as client:
         press.speed = 1
         client.flush()
-
-        def assign(number: int) -> None:
-            press.speed = number
-
-        return device.times(assign)
+        return device.times(lambda number: setattr(press, "speed", number))[-1]
 
 
-def bare_loop(device: Device, port: int) -> float:
+def stages(device: Device) -> list[float]:
+    """The same, stage by stage: until the assignment returns, until its request is ready, until the device has it."""
+    press, ready = Press(8), [0]
+
+    def note(message: Message) -> None:
+        if message.request:
+            ready[0] = time.monotonic_ns()
+
+    with ModbusClient(press, device.endpoint, period=86400.0, trace=note) as client:
+        press.speed = 1
+        client.flush()
+        return device.times(lambda number: setattr(press, "speed", number), lambda: ready[0])
+
+
+def bare_loop(device: Device, port: int) -> list[float]:
     """The same for the least that an event loop in a thread can do: it is told to send bytes that are there already."""
     made: list[Any] = []
     ready = threading.Event()
@@ -126,7 +142,13 @@ def bare_loop(device: Device, port: int) -> float:
     thread.start()
     ready.wait()
     loop, writer, end = made
-    taken = device.times(lambda _: loop.call_soon_threadsafe(writer.write, REQUEST))
+    woken = [0]
+
+    def send() -> None:
+        woken[0] = time.monotonic_ns()
+        writer.write(REQUEST)
+
+    taken = device.times(lambda _: loop.call_soon_threadsafe(send), lambda: woken[0])
     loop.call_soon_threadsafe(end.set)
     thread.join()
     return taken
@@ -180,12 +202,15 @@ if __name__ == "__main__":
     port = int(sys.argv[1])
     device = Device(port)
     door, engine = facade(port)
+    whole, bare = stages(device), bare_loop(device, port)
     figures = {
         "bare round trip": round_trip(port),
         "thread wake-up": wake_up(),
         "assignment to device memory": assignment(device, 8, 86400.0),
         "assignment to device memory, while polling": assignment(device, 1000, 0.001),
-        "a bare event loop in a thread": bare_loop(device, port),
+        "a bare event loop in a thread": bare[-1],
+        **{f"an assignment, until {stage}": each for stage, each in zip(STAGES, whole, strict=True)},
+        **{f"a bare event loop, until {stage}": each for stage, each in zip(STAGES, bare, strict=True)},
         "refresh(), synchronous door": door,
         "refresh(), engine": engine,
         "start to first exchange": start_up(port),

@@ -149,6 +149,18 @@ def profile(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def stages(found: dict[str, Any]) -> list[str]:
+    """Where the time of an assignment goes."""
+    latency = {name: statistics.median(figures) for name, figures in found["latency"].items()}
+    lines = ["| microseconds until | it returns | its request is ready | the device has it |", "|---|---|---|---|"]
+    for name in ("an assignment", "a bare event loop"):
+        parts = [
+            f"{took:.0f}" for what, took in latency.items() if what.startswith(f"{name}, ") and "uvloop" not in what
+        ]
+        lines.append(f"| {name} | {' | '.join(parts)} |")
+    return lines
+
+
 def table(found: dict[str, Any]) -> str:
     """The rows as they stand in the page."""
     lines = [
@@ -160,6 +172,8 @@ def table(found: dict[str, Any]) -> str:
     lines += [f"| {' | '.join(row)} |" for row in rows(found)]
     if "servers" in found:
         lines += ["", *profile(found)]
+    if "latency" in found:
+        lines += ["", *stages(found)]
     return "\n".join(lines)
 
 

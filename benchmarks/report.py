@@ -77,7 +77,8 @@ def rows(found: dict[str, Any]) -> list[Row]:  # noqa: PLR0915 - it is a list
         for connections in (64, 8, 1):
             match = f" {connections} connections, 16 outstanding"
             floor = _worst(servers.of("C, epoll", "libmodbus", match=match))[0]
-            what = f"server, {connections} connections, 16 outstanding (the C floor: {floor:.1f})"
+            many = f"{connections} connections" if connections > 1 else "one connection"
+            what = f"server, {many}, 16 outstanding (the C floor: {floor:.1f})"
             at_least(what, 5.0, servers, "libmodbus", match=match)
     if "clients" in found:
         clients = Ratios(found["clients"])

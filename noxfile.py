@@ -102,7 +102,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure speed beside the peers, about 45 minutes; `nox -s bench -- --quick` looks whether it works.
+    """Measure speed beside the peers, about 35 minutes; `nox -s bench -- --quick` looks whether it works.
 
     Writes the table, the plots and all figures into the page on performance.
     """

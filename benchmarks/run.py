@@ -1,6 +1,6 @@
 """Measures how fast MSM is, beside its peers.
 
-python -m benchmarks.run                 everything, about 45 minutes
+python -m benchmarks.run                 everything, about 35 minutes
 python -m benchmarks.run --quick         a look whether it works: small numbers
 python -m benchmarks.run --only servers  one part: servers, connections, clients, many, attributes, latency, imports
 """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -219,6 +220,24 @@ async def test_what_is_declared_read_only_later_is_not_written_at_once() -> None
     wire.sent = b""
     receive(channel, frame(2, 1, request(6, 7, 6)))
     assert (wire.sent, mem[7]) == (frame(2, 1, b"\x86\2"), 5)
+
+
+def test_a_declaration_and_a_remote_write_do_not_mix_what_they_know_of_each_other() -> None:
+    """Else nobody might find out any more that writes are free again, and the short way would be lost."""
+    image = image_of(memory("plain"))
+    image.heeded = False
+    seen = []
+
+    @contextmanager
+    def lock() -> Iterator[None]:
+        seen.append((image.heeded, image._protected is None))
+        yield
+        seen.append((image.heeded, image._protected is None))
+
+    image._protected = bytearray(1)
+    image.lock = lock()  # type: ignore[assignment]
+    image.declarations_changed()
+    assert seen == [(False, False), (True, True)]
 
 
 @pytest.mark.parametrize("fails", [1, 2, 3])

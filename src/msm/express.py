@@ -79,7 +79,7 @@ class Express:
             buffer, start = framer.buffer, framer.start
             end = framer.end + came
             reply = b""
-            key = 0  # of no unit
+            key = 0  # nothing answers that
             if end - start == 12:  # as it mostly is: one request, to read words
                 transaction, length, key, address, count = unpack(buffer, start)
                 if key in words:

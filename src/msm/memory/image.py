@@ -298,8 +298,9 @@ class Image:
 
     def declarations_changed(self) -> None:
         """What is read-only has to be worked out anew."""
-        self._protected = None
-        self.heeded = True
+        with self.lock:  # a remote write works it out meanwhile, or after both
+            self._protected = None
+            self.heeded = True
 
     def _protect(self) -> bytearray:
         """The bits that are read-only, worked out anew where declarations have changed."""
